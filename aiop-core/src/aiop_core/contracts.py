@@ -1,0 +1,275 @@
+"""What a plugin provides, and the data they exchange. Nothing here imports torch.
+
+A family, a task or a predictor is any object with these attributes and methods; no base
+class is needed. A capability that only some have is a protocol of its own (``Baseline``
+beside ``Predictor``), never a flag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from aiop_core.graph.model import Graph, GraphSet
+
+T_co = TypeVar("T_co", covariant=True)
+A = TypeVar("A", bound="Architecture")
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a plugin that has none."""
+
+
+@dataclass(frozen=True)
+class Registration(Generic[T_co]):
+    """What a hook returns for each thing it offers.
+
+    Attributes:
+        name: exact, unique in its kind; what users type.
+        summary: one sentence for ``aiop plugins`` and ``--help``.
+        create: makes the thing from an instance of ``options``; the first place where a
+            heavy import may happen.
+        options: a frozen dataclass; see :mod:`aiop_core.options`.
+    """
+
+    name: str
+    summary: str
+    create: Callable[[Any], T_co]
+    options: type = NoOptions
+
+
+class Progress(Protocol):
+    """Told how far a long step is; shown as a bar with an ETA, or as plain lines."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None: ...
+
+
+def silent(done: int, total: int, note: str = "") -> None:
+    """A :class:`Progress` that says nothing."""
+
+
+# --- Families -----------------------------------------------------------------------
+
+
+class Architecture(Protocol):
+    """A point of a search space; hashable, and equal if and only if the specs are."""
+
+    @property
+    def spec(self) -> str:
+        """The canonical text; ``Family.parse`` reads it back."""
+        ...
+
+
+@dataclass(frozen=True)
+class Level:
+    """A feature map that a backbone gives: how wide, and how much smaller than its input."""
+
+    channels: int
+    stride: int
+
+
+class Backbone(Protocol):
+    """A ``torch.nn.Module`` that maps images to feature maps, without classifier.
+
+    ``forward`` takes (batch, 3, H, W) and returns one tensor for each entry of
+    ``levels``, of shape (batch, channels, ceil(H / stride), ceil(W / stride)), from the
+    finest to the coarsest.
+    """
+
+    levels: tuple[Level, ...]
+
+    def __call__(self, images: Tensor) -> list[Tensor]: ...
+
+
+class Family(Protocol[A]):
+    """A search space.
+
+    Attributes:
+        input_hw: the (height, width) at which its published networks run.
+    """
+
+    input_hw: tuple[int, int]
+
+    def sample(self, count: int, *, seed: int) -> list[A]:
+        """``count`` distinct architectures; the same ones for the same seed.
+
+        Raises:
+            SpecError: if the space has fewer.
+        """
+        ...
+
+    def parse(self, spec: str) -> A:
+        """The architecture that a text describes; equal networks give equal specs.
+
+        Raises:
+            SpecError: naming what is malformed and what is allowed.
+        """
+        ...
+
+    def backbone(self, architecture: A) -> Backbone:
+        """The body as a module, with the weights that the family's options ask for."""
+        ...
+
+    def network(self, architecture: A) -> nn.Module:
+        """The whole classifier as published."""
+        ...
+
+    def graph(self, architecture: A, input_hw: tuple[int, int]) -> Graph:
+        """The graph of ``network``; equal to the traced one."""
+        ...
+
+
+# --- Tasks --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a task measures.
+
+    Attributes:
+        name: as the field writes it, e.g. ``val_PCK``.
+        unit: ``fraction`` for values in [0, 1], which screens show as percent; otherwise
+            the unit's name.
+        higher_is_better: the direction.
+        description: one line, with the normalisation named.
+    """
+
+    name: str
+    unit: str = "fraction"
+    higher_is_better: bool = True
+    description: str = ""
+
+
+class Task(Protocol):
+    """Something a backbone is good or bad at.
+
+    Attributes:
+        metrics: what ``evaluate`` returns, the main one first.
+        input_hw: the (height, width) of its images.
+    """
+
+    metrics: tuple[Metric, ...]
+    input_hw: tuple[int, int]
+
+    def prepare(self) -> None:
+        """Make sure the data are there before anything is trained.
+
+        Raises:
+            DataError: naming the file, where it should lie, and how to get it.
+        """
+        ...
+
+    def model(self, backbone: Backbone) -> nn.Module:
+        """The backbone with this task's head, untrained."""
+        ...
+
+    def train(self, model: nn.Module, *, seed: int, device: str, progress: Progress) -> None:
+        """Train ``model`` in place; the same result for the same seed on the CPU."""
+        ...
+
+    def evaluate(self, model: nn.Module, *, device: str) -> Mapping[str, float]:
+        """Exactly ``metrics``, each by its name, in its unit."""
+        ...
+
+    def graphs(self, model: nn.Module) -> Mapping[str, Graph]:
+        """For each metric's name, the graph of body *and* head at ``input_hw``."""
+        ...
+
+
+# --- Predictors ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Graphs with the value that was measured for each.
+
+    Attributes:
+        graphs: n of them.
+        labels: (n,) float64, finite.
+    """
+
+    graphs: GraphSet
+    labels: np.ndarray[Any, Any]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray[Any, Any]) -> Labelled:
+        """The pairs at ``indices``, in that order."""
+        return Labelled(self.graphs.take(indices), self.labels[indices])
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a fit tells besides its result, for the log: epochs run, best loss …"""
+
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+class Predictor(Protocol):
+    """Turns graphs into a metric value."""
+
+    def fit(self, train: Labelled, *, seed: int, device: str, progress: Progress) -> FitReport:
+        """Learn from ``train`` alone; a predictor that stops early splits it by itself."""
+        ...
+
+    def predict(self, graphs: GraphSet) -> np.ndarray[Any, Any]:
+        """One float64 for each graph, in the labels' unit."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write everything needed to predict again into an existing folder; no pickles."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Become what was saved there.
+
+        Raises:
+            WeightsError: if a file is missing, damaged, or of other options.
+        """
+        ...
+
+
+@runtime_checkable
+class Baseline(Protocol):
+    """A predictor that every result is printed beside.
+
+    Attributes:
+        asks: what a reader learns from the comparison, as a question.
+    """
+
+    asks: str
+
+
+# --- Profilers and executors --------------------------------------------------------
+
+
+class Profiler(Protocol):
+    """Counts or scores a module: another MAC counter, a zero-cost proxy …"""
+
+    def profile(self, model: nn.Module, input_shape: tuple[int, ...]) -> Mapping[str, float]:
+        """Numbers by name; ``input_shape`` is (channels, height, width)."""
+        ...
+
+
+class Executor(Protocol):
+    """Runs independent jobs, here or elsewhere, and gives results as they come."""
+
+    def map(self, job: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]: ...
+
+
+class InProcess:
+    """The executor used where none is named: one job after the other, in this process."""
+
+    def map(self, job: Callable[[In], Out], items: Iterable[In]) -> Iterator[Out]:
+        """Run ``job`` on each item in turn."""
+        return map(job, items)

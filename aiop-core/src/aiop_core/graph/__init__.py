@@ -1,0 +1,1 @@
+"""Computation graphs: one node per primitive operation, one edge per tensor."""

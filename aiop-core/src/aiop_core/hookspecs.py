@@ -1,0 +1,53 @@
+"""The hooks: the whole extension surface on one screen.
+
+A plugin is a module with any of these functions, marked ``@hookimpl``, and named in the
+entry-point group ``aiop``. Hooks *return* registrations; they do no I/O and import
+nothing heavy, torch included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from aiop_core.contracts import Executor, Family, Predictor, Profiler, Registration, Task
+
+ENTRY_POINT_GROUP = "aiop"
+
+hookspec = pluggy.HookspecMarker(ENTRY_POINT_GROUP)
+hookimpl = pluggy.HookimplMarker(ENTRY_POINT_GROUP)
+
+
+@hookspec
+def aiop_register_families() -> Sequence[Registration[Family[Any]]]:  # type: ignore[empty-body]
+    """Search spaces that architectures are drawn from."""
+
+
+@hookspec
+def aiop_register_tasks() -> Sequence[Registration[Task]]:  # type: ignore[empty-body]
+    """Tasks that architectures are trained and measured on."""
+
+
+@hookspec
+def aiop_register_predictors() -> Sequence[Registration[Predictor]]:  # type: ignore[empty-body]
+    """Predictors of a task's metric from a graph."""
+
+
+@hookspec
+def aiop_register_profilers() -> Sequence[Registration[Profiler]]:  # type: ignore[empty-body]
+    """Counters and scores of a module, stored beside its labels."""
+
+
+@hookspec
+def aiop_register_executors() -> Sequence[Registration[Executor]]:  # type: ignore[empty-body]
+    """Places where architectures are trained."""
+
+
+@hookspec
+def aiop_register_commands(cli: click.Group) -> None:
+    """Add commands to ``aiop``."""

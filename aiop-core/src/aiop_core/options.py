@@ -1,0 +1,209 @@
+"""Options: frozen dataclasses that become command-line flags and keys of a config file.
+
+One dataclass holds all knobs of a plugin, typed and documented::
+
+    @dataclass(frozen=True)
+    class Options:
+        width: float = option(1.2, "width multiplier", choices=(1.0, 1.2))
+        epochs: int = option(10, "passes over the training set", minimum=1)
+
+Types are ``bool``, ``int``, ``float``, ``str``, ``Path``, each possibly ``| None``, and
+``tuple[int, ...]`` and the like, written with commas on the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from aiop_core.errors import OptionError
+
+T = TypeVar("T")
+
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    choices: Sequence[Any] | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    source: str = "",
+) -> Any:
+    """A dataclass field with what a user needs to know about it.
+
+    Args:
+        default: used when nothing is given.
+        help: one line; units at its end where not obvious.
+        choices: the allowed values.
+        minimum: the smallest allowed number.
+        maximum: the largest allowed number.
+        source: where the default comes from, e.g. ``paper, appendix B``.
+    """
+    metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum, "source": source}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class OptionField:
+    """One option of a plugin, as a command line or a config file sees it."""
+
+    name: str
+    type: Any
+    optional: bool
+    default: Any
+    help: str
+    choices: tuple[Any, ...] | None
+    minimum: float | None
+    maximum: float | None
+
+    @property
+    def flag(self) -> str:
+        """The name as written on a command line: dashes for underscores."""
+        return self.name.replace("_", "-")
+
+    @property
+    def allowed(self) -> str:
+        """What values are allowed, in words."""
+        if self.choices:
+            return "one of " + ", ".join(str(c) for c in self.choices)
+        if typing.get_origin(self.type) is tuple:
+            return f"{typing.get_args(self.type)[0].__name__} values separated by commas"
+        words = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path"}.get(
+            self.type, "a text"
+        )
+        bounds = [f"at least {self.minimum:g}"] if self.minimum is not None else []
+        bounds += [f"at most {self.maximum:g}"] if self.maximum is not None else []
+        return " ".join([words, *([" and ".join(bounds)] if bounds else [])])
+
+    def parse(self, value: Any, label: str) -> Any:
+        """``value``, a text or what a config file holds, as this option's type.
+
+        Raises:
+            OptionError: naming ``label``, the value and what is allowed.
+        """
+        if value is None or (self.optional and value == "none"):
+            if self.optional:
+                return None
+            raise OptionError(f"{label} needs a value: {self.allowed}")
+        try:
+            parsed = _convert(value, self.type)
+        except (ValueError, TypeError):
+            raise OptionError(f"{label} is '{value}', allowed is {self.allowed}") from None
+        parts = parsed if isinstance(parsed, tuple) else (parsed,)
+        low, high = self.minimum, self.maximum
+        if (self.choices and parsed not in self.choices) or any(
+            isinstance(p, int | float) and ((low is not None and p < low) or (high is not None and p > high))
+            for p in parts
+        ):
+            raise OptionError(f"{label} is '{value}', allowed is {self.allowed}")
+        return parsed
+
+
+def _convert(value: Any, kind: Any) -> Any:
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)[0]
+        items = value.split(",") if isinstance(value, str) else value
+        return tuple(_convert(item, inner) for item in items)
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        text = str(value).lower()
+        if text not in _TRUE | _FALSE:
+            raise ValueError
+        return text in _TRUE
+    if isinstance(value, bool):
+        raise ValueError
+    if kind is int and isinstance(value, float) and not value.is_integer():
+        raise ValueError
+    converted = kind(value.strip() if isinstance(value, str) and kind is not str else value)
+    if kind is float and not math.isfinite(converted):
+        raise ValueError
+    return converted
+
+
+def option_fields(options: type) -> tuple[OptionField, ...]:
+    """Every option of a dataclass, in its order.
+
+    Raises:
+        OptionError: if ``options`` is not a frozen dataclass, or a field has no default.
+    """
+    if not dataclasses.is_dataclass(options) or not options.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise OptionError(f"options {options!r} must be a frozen dataclass")
+    hints = typing.get_type_hints(options)
+    found = []
+    for field in dataclasses.fields(options):
+        if field.default is dataclasses.MISSING:
+            raise OptionError(f"option '{field.name}' of {options.__qualname__} needs a default")
+        kind, optional = hints[field.name], False
+        if typing.get_origin(kind) in (types.UnionType, typing.Union):
+            rest = [k for k in typing.get_args(kind) if k is not type(None)]
+            kind, optional = rest[0], len(rest) < len(typing.get_args(kind))
+        meta = field.metadata
+        found.append(
+            OptionField(
+                field.name,
+                kind,
+                optional,
+                field.default,
+                meta.get("help", "") + (f" ({meta['source']})" if meta.get("source") else ""),
+                tuple(meta["choices"]) if meta.get("choices") else None,
+                meta.get("minimum"),
+                meta.get("maximum"),
+            )
+        )
+    return tuple(found)
+
+
+def build_options(options: type[T], values: Mapping[str, Any], *, prefix: str = "") -> T:
+    """An instance of ``options`` from texts or config values, checked.
+
+    Args:
+        options: a frozen dataclass.
+        values: by field name; dashes and underscores are the same.
+        prefix: put before names in messages, e.g. ``task.``.
+
+    Raises:
+        OptionError: for an unknown name, with the nearest one, or a value out of range.
+    """
+    fields = {f.name: f for f in option_fields(options)}
+    parsed = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name not in fields:
+            raise OptionError(f"unknown option '{prefix}{key}'; {suggest(name, fields)}")
+        parsed[name] = fields[name].parse(value, f"option '{prefix}{key}'")
+    try:
+        return options(**parsed)
+    except ValueError as error:
+        raise OptionError(f"{prefix or 'options: '}{error}") from None
+
+
+def options_dict(options: Any) -> dict[str, Any]:
+    """An options instance as plain JSON values, by field name."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [plain(v) for v in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return {f.name: plain(getattr(options, f.name)) for f in dataclasses.fields(options)}
+
+
+def suggest(name: str, known: Sequence[str] | Mapping[str, Any], *, show: Callable[[str], str] = str) -> str:
+    """``did you mean 'x'?`` if something is near, and what is allowed."""
+    names = sorted(known)
+    if not names:
+        return "there are none"
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean '{show(near[0])}'? " if near else ""
+    return f"{hint}allowed are: {', '.join(show(n) for n in names)}"

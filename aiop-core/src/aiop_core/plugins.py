@@ -1,0 +1,229 @@
+"""PluginRegistry: discover, check, list, get. No module-level state.
+
+Each entry point of the group ``aiop`` is loaded by itself, so that a broken plugin is a
+line in ``aiop plugins`` with its error, and not a crash.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import click
+import pluggy
+
+from aiop_core import hookspecs
+from aiop_core.contracts import Registration
+from aiop_core.errors import AiopError, OptionError, PluginError, UnknownNameError
+from aiop_core.hookspecs import ENTRY_POINT_GROUP
+from aiop_core.options import build_options, option_fields, suggest
+
+KINDS: Mapping[str, str] = {
+    "family": "aiop_register_families",
+    "task": "aiop_register_tasks",
+    "predictor": "aiop_register_predictors",
+    "profiler": "aiop_register_profilers",
+    "executor": "aiop_register_executors",
+}
+"""What can be registered, and the hook that registers it."""
+
+LOAD_VARIABLE = "AIOP_LOAD_PLUGINS"
+"""Environment variable: comma-separated entry-point names; only these are loaded."""
+
+STRICT_VARIABLE = "AIOP_STRICT_PLUGINS"
+"""Environment variable: ``1`` makes a broken plugin an error."""
+
+
+@dataclass(frozen=True)
+class PluginSource:
+    """Where a plugin comes from: an entry point, or an object given in a test."""
+
+    name: str
+    distribution: str
+    version: str
+    load: Callable[[], Any]
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return f"'{self.name}' of {self.distribution} {self.version}"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One thing that is registered, or one source that is broken.
+
+    Attributes:
+        kind: a key of ``KINDS``, or ``plugin`` for a broken source.
+        registration: absent if and only if ``error`` is not empty.
+    """
+
+    kind: str
+    name: str
+    source: PluginSource
+    registration: Registration[Any] | None = None
+    error: str = ""
+
+
+def installed_sources() -> list[PluginSource]:
+    """The entry points of this environment, in the order of their names."""
+    found = {}
+    for entry in metadata.entry_points(group=ENTRY_POINT_GROUP):
+        dist = entry.dist
+        found[(entry.name, entry.value)] = PluginSource(
+            entry.name, dist.name if dist else "unknown", dist.version if dist else "?", entry.load
+        )
+    return [found[key] for key in sorted(found)]
+
+
+class PluginRegistry:
+    """All plugins of an environment.
+
+    Args:
+        sources: where to look; by default the installed entry points, limited by the
+            environment variable ``AIOP_LOAD_PLUGINS``.
+        strict: raise instead of listing a broken plugin; by default as
+            ``AIOP_STRICT_PLUGINS`` says.
+
+    Raises:
+        PluginError: if two plugins register one name, or one is broken and ``strict``.
+    """
+
+    def __init__(self, sources: Iterable[PluginSource] | None = None, *, strict: bool | None = None) -> None:
+        if strict is None:
+            strict = os.environ.get(STRICT_VARIABLE, "") == "1"
+        if sources is None:
+            sources = _limited(installed_sources(), os.environ.get(LOAD_VARIABLE))
+        self._manager = pluggy.PluginManager(ENTRY_POINT_GROUP)
+        self._manager.add_hookspecs(hookspecs)
+        self._plugins: dict[tuple[str, str], Plugin] = {}
+        for source in sources:
+            try:
+                found = self._register(source)
+            except Exception as error:  # a stranger's module may raise anything
+                reason = str(error) if isinstance(error, AiopError) else f"{type(error).__name__}: {error}"
+                if strict:
+                    raise PluginError(f"plugin {source.label} is broken: {reason}") from error
+                self._plugins[("plugin", source.name)] = Plugin("plugin", source.name, source, error=reason)
+                continue
+            for plugin in found:
+                self._add(plugin)
+
+    def _register(self, source: PluginSource) -> list[Plugin]:
+        module = source.load()
+        self._manager.register(module, name=f"{source.distribution}:{source.name}")
+        try:
+            self._manager.check_pending()
+            return [
+                Plugin(kind, registration.name, source, registration)
+                for kind, hook in KINDS.items()
+                for registration in self._call(module, hook)
+            ]
+        except pluggy.PluginValidationError as error:
+            self._manager.unregister(module)
+            raise PluginError(_explain_pending(module, str(error))) from error
+        except Exception:
+            self._manager.unregister(module)
+            raise
+
+    def _call(self, module: Any, hook: str) -> Sequence[Registration[Any]]:
+        """What ``module`` alone returns from ``hook``, checked: pluggy does not."""
+        others = [p for p in self._manager.get_plugins() if p is not module]
+        results = self._manager.subset_hook_caller(hook, remove_plugins=others)()
+        found: list[Registration[Any]] = []
+        for result in results:
+            if not isinstance(result, Sequence) or isinstance(result, str):
+                raise PluginError(f"{hook} must return a sequence of Registration, not {type(result).__name__}")
+            for item in result:
+                if not isinstance(item, Registration):
+                    raise PluginError(f"{hook} returned a {type(item).__name__}, expected Registration")
+                if not isinstance(item.name, str) or not item.name or item.name != item.name.strip() or ":" in item.name:
+                    raise PluginError(f"{hook} returned the name {item.name!r}; a name is a text without ':' or spaces around")
+                if not callable(item.create):
+                    raise PluginError(f"{hook}: 'create' of '{item.name}' cannot be called")
+                option_fields(item.options)
+                found.append(item)
+        return found
+
+    def _add(self, plugin: Plugin) -> None:
+        key = (plugin.kind, plugin.name)
+        if key in self._plugins:
+            other = self._plugins[key].source
+            raise PluginError(
+                f"two plugins register the {plugin.kind} '{plugin.name}': {other.label} and {plugin.source.label}; "
+                f"uninstall one, or name those to load in {LOAD_VARIABLE}"
+            )
+        self._plugins[key] = plugin
+
+    def plugins(self) -> list[Plugin]:
+        """Everything found, broken ones included, by kind and name."""
+        order = [*KINDS, "plugin"]
+        return sorted(self._plugins.values(), key=lambda p: (order.index(p.kind), p.name))
+
+    def broken(self) -> list[Plugin]:
+        """The plugins that could not be used, each with its ``error``."""
+        return [p for p in self.plugins() if p.error]
+
+    def names(self, kind: str) -> list[str]:
+        """The registered names of a kind."""
+        return sorted(name for k, name in self._plugins if k == kind)
+
+    def get(self, kind: str, name: str) -> Plugin:
+        """The plugin of that exact name.
+
+        Raises:
+            UnknownNameError: with the installed names, the nearest one, and how to get more.
+        """
+        plugin = self._plugins.get((kind, name))
+        if plugin is None:
+            raise UnknownNameError(
+                f"unknown {kind} '{name}'; {suggest(name, self.names(kind))}; more come with "
+                f"'pip install aiop-{kind}-…' ('aiop plugins' lists what is installed)"
+            )
+        return plugin
+
+    def create(self, kind: str, name: str, options: Any = None) -> Any:
+        """Make the thing, from an options instance, a mapping of values, or defaults.
+
+        Raises:
+            UnknownNameError: if the name is not registered.
+            OptionError: if an option is unknown or its value not allowed.
+        """
+        registration = self.get(kind, name).registration
+        assert registration is not None  # broken sources have the kind 'plugin'
+        if options is None or isinstance(options, Mapping):
+            options = build_options(registration.options, options or {}, prefix=f"{kind}.")
+        elif not dataclasses.is_dataclass(options) or not isinstance(options, registration.options):
+            raise OptionError(
+                f"{kind} '{name}' takes {registration.options.__qualname__}, not {type(options).__qualname__}"
+            )
+        return registration.create(options)
+
+    def add_commands(self, cli: click.Group) -> None:
+        """Let plugins add their own commands to the command line."""
+        self._manager.hook.aiop_register_commands(cli=cli)
+
+
+def _limited(sources: list[PluginSource], names: str | None) -> list[PluginSource]:
+    if names is None:
+        return sources
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    for name in wanted:
+        if name not in {s.name for s in sources}:
+            raise UnknownNameError(
+                f"{LOAD_VARIABLE} names '{name}', which is not installed; {suggest(name, [s.name for s in sources])}"
+            )
+    return [s for s in sources if s.name in wanted]
+
+
+def _explain_pending(module: Any, message: str) -> str:
+    """pluggy's message, or for a misspelt hook the nearest real one."""
+    specs = [name for name in dir(hookspecs) if name.startswith("aiop_")]
+    for name in dir(module):
+        if hasattr(getattr(module, name, None), f"{ENTRY_POINT_GROUP}_impl") and name not in specs:
+            return f"'{name}' is not a hook; {suggest(name, specs)}"
+    return message
