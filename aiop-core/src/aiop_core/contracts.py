@@ -1,8 +1,8 @@
 """What a plugin provides, and the data they exchange. Nothing here imports torch.
 
 A family, a task or a predictor is any object with these attributes and methods; no base
-class is needed. A capability that only some have is a protocol of its own (``Baseline``
-beside ``Predictor``), never a flag.
+class is needed. A capability that only some have is a type of its own beside the first
+(``BaselineRegistration`` beside ``Registration``), never a flag.
 """
 
 from __future__ import annotations
@@ -12,11 +12,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
+from aiop_core.records.labels import Labelled, Metric
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
     from aiop_core.graph.model import Graph, GraphSet
+
+__all__ = [
+    "Architecture",
+    "Backbone",
+    "BaselineRegistration",
+    "Executor",
+    "Family",
+    "FitReport",
+    "InProcess",
+    "Labelled",
+    "Level",
+    "Metric",
+    "NoOptions",
+    "Predictor",
+    "Profiler",
+    "Progress",
+    "Registration",
+    "Task",
+    "silent",
+]
 
 T_co = TypeVar("T_co", covariant=True)
 A = TypeVar("A", bound="Architecture")
@@ -47,10 +69,23 @@ class Registration(Generic[T_co]):
     options: type = NoOptions
 
 
+@dataclass(frozen=True)
+class BaselineRegistration(Registration[T_co]):
+    """Registers a predictor that every result is printed beside.
+
+    Attributes:
+        asks: what a reader learns from the comparison, as a question.
+    """
+
+    asks: str = ""
+
+
 class Progress(Protocol):
     """Told how far a long step is; shown as a bar with an ETA, or as plain lines."""
 
-    def __call__(self, done: int, total: int, note: str = "") -> None: ...
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """``done`` of ``total`` units are behind; ``note`` is a short text such as the loss."""
+        ...
 
 
 def silent(done: int, total: int, note: str = "") -> None:
@@ -87,7 +122,9 @@ class Backbone(Protocol):
 
     levels: tuple[Level, ...]
 
-    def __call__(self, images: Tensor) -> list[Tensor]: ...
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """The feature maps of a batch of images."""
+        ...
 
 
 class Family(Protocol[A]):
@@ -131,24 +168,6 @@ class Family(Protocol[A]):
 # --- Tasks --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Metric:
-    """What a task measures.
-
-    Attributes:
-        name: as the field writes it, e.g. ``val_PCK``.
-        unit: ``fraction`` for values in [0, 1], which screens show as percent; otherwise
-            the unit's name.
-        higher_is_better: the direction.
-        description: one line, with the normalisation named.
-    """
-
-    name: str
-    unit: str = "fraction"
-    higher_is_better: bool = True
-    description: str = ""
-
-
 class Task(Protocol):
     """Something a backbone is good or bad at.
 
@@ -189,28 +208,8 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Graphs with the value that was measured for each.
-
-    Attributes:
-        graphs: n of them.
-        labels: (n,) float64, finite.
-    """
-
-    graphs: GraphSet
-    labels: np.ndarray[Any, Any]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: np.ndarray[Any, Any]) -> Labelled:
-        """The pairs at ``indices``, in that order."""
-        return Labelled(self.graphs.take(indices), self.labels[indices])
-
-
-@dataclass(frozen=True)
 class FitReport:
-    """What a fit tells besides its result, for the log: epochs run, best loss …"""
+    """What a fit tells besides its result, for the log, such as epochs run and best loss."""
 
     values: Mapping[str, float] = field(default_factory=dict)
 
@@ -254,7 +253,7 @@ class Baseline(Protocol):
 
 
 class Profiler(Protocol):
-    """Counts or scores a module: another MAC counter, a zero-cost proxy …"""
+    """Counts or scores a module: another MAC counter, or a zero-cost proxy."""
 
     def profile(self, model: nn.Module, input_shape: tuple[int, ...]) -> Mapping[str, float]:
         """Numbers by name; ``input_shape`` is (channels, height, width)."""
@@ -264,7 +263,9 @@ class Profiler(Protocol):
 class Executor(Protocol):
     """Runs independent jobs, here or elsewhere, and gives results as they come."""
 
-    def map(self, job: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]: ...
+    def map(self, job: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
+        """The result of ``job`` for each item, in any order."""
+        ...
 
 
 class InProcess:

@@ -38,6 +38,7 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     source: str = "",
+    runtime: bool = False,
 ) -> Any:
     """A dataclass field with what a user needs to know about it.
 
@@ -48,8 +49,10 @@ def option(
         minimum: the smallest allowed number.
         maximum: the largest allowed number.
         source: where the default comes from, e.g. ``paper, appendix B``.
+        runtime: it says how something is done and cannot change a result, such as a path
+            or a number of workers; runs that differ in it share their labels.
     """
-    metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum, "source": source}
+    metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum, "source": source, "runtime": runtime}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -188,15 +191,16 @@ def build_options(options: type[T], values: Mapping[str, Any], *, prefix: str = 
         raise OptionError(f"{prefix or 'options: '}{error}") from None
 
 
-def options_dict(options: Any) -> dict[str, Any]:
-    """An options instance as plain JSON values, by field name."""
+def options_dict(options: Any, *, runtime: bool = True) -> dict[str, Any]:
+    """An options instance as plain JSON values, by field name; without ``runtime`` ones if so asked."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, tuple):
             return [plain(v) for v in value]
         return str(value) if isinstance(value, Path) else value
 
-    return {f.name: plain(getattr(options, f.name)) for f in dataclasses.fields(options)}
+    fields = (f for f in dataclasses.fields(options) if runtime or not f.metadata.get("runtime"))
+    return {f.name: plain(getattr(options, f.name)) for f in fields}
 
 
 def suggest(name: str, known: Sequence[str] | Mapping[str, Any], *, show: Callable[[str], str] = str) -> str:

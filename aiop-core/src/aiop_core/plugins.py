@@ -20,7 +20,7 @@ from aiop_core import hookspecs
 from aiop_core.contracts import Registration
 from aiop_core.errors import AiopError, OptionError, PluginError, UnknownNameError
 from aiop_core.hookspecs import ENTRY_POINT_GROUP
-from aiop_core.options import build_options, option_fields, suggest
+from aiop_core.options import build_options, option_fields, options_dict, suggest
 
 KINDS: Mapping[str, str] = {
     "family": "aiop_register_families",
@@ -67,6 +67,19 @@ class Plugin:
     source: PluginSource
     registration: Registration[Any] | None = None
     error: str = ""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A plugin that a user chose, with its options resolved."""
+
+    kind: str
+    name: str
+    options: Any
+
+    def to_json(self, *, runtime: bool = True) -> dict[str, Any]:
+        """As a table of a config file; without options that cannot change a result if so asked."""
+        return {"name": self.name, **options_dict(self.options, runtime=runtime)}
 
 
 def installed_sources() -> list[PluginSource]:
@@ -141,8 +154,15 @@ class PluginRegistry:
             for item in result:
                 if not isinstance(item, Registration):
                     raise PluginError(f"{hook} returned a {type(item).__name__}, expected Registration")
-                if not isinstance(item.name, str) or not item.name or item.name != item.name.strip() or ":" in item.name:
-                    raise PluginError(f"{hook} returned the name {item.name!r}; a name is a text without ':' or spaces around")
+                if (
+                    not isinstance(item.name, str)
+                    or not item.name
+                    or item.name != item.name.strip()
+                    or ":" in item.name
+                ):
+                    raise PluginError(
+                        f"{hook} returned the name {item.name!r}; a name is a text without ':' or spaces around"
+                    )
                 if not callable(item.create):
                     raise PluginError(f"{hook}: 'create' of '{item.name}' cannot be called")
                 option_fields(item.options)
@@ -203,6 +223,10 @@ class PluginRegistry:
             )
         return registration.create(options)
 
+    def make(self, selection: Selection) -> Any:
+        """Make what a user chose."""
+        return self.create(selection.kind, selection.name, selection.options)
+
     def add_commands(self, cli: click.Group) -> None:
         """Let plugins add their own commands to the command line."""
         self._manager.hook.aiop_register_commands(cli=cli)
@@ -221,7 +245,7 @@ def _limited(sources: list[PluginSource], names: str | None) -> list[PluginSourc
 
 
 def _explain_pending(module: Any, message: str) -> str:
-    """pluggy's message, or for a misspelt hook the nearest real one."""
+    """The message of pluggy, or for a misspelt hook the nearest real one."""
     specs = [name for name in dir(hookspecs) if name.startswith("aiop_")]
     for name in dir(module):
         if hasattr(getattr(module, name, None), f"{ENTRY_POINT_GROUP}_impl") and name not in specs:

@@ -39,6 +39,7 @@ class GraphBuilder:
         inputs: Sequence[int],
         out: tuple[int, int, int] | None = None,
         *,
+        seen: tuple[int, int, int] | None = None,
         kernel: Pair = (0, 0),
         stride: Pair = (1, 1),
         groups: int = 1,
@@ -51,6 +52,8 @@ class GraphBuilder:
             op: what it computes.
             inputs: the nodes it reads, all appended before.
             out: (height, width, channels) of its result; as its input's by default.
+            seen: (height, width, channels) that it reads; by default those of its smallest
+                input, for a concatenation of its first.
             kernel: (height, width) of a window, (0, 0) for none.
             stride: (height, width).
             groups: of a convolution.
@@ -62,13 +65,11 @@ class GraphBuilder:
         """
         if any(not 0 <= node < len(self._rows) for node in inputs):
             raise GraphError(f"{op.name} reads node {max(inputs)}, but only {len(self._rows)} nodes exist so far")
-        if inputs:
-            shapes = [self.shape(node) for node in inputs]
-            seen = shapes[0] if op is Op.Concat else min(shapes, key=lambda s: s[0] * s[1] * s[2])
-        elif out is None:
+        if not inputs and out is None:
             raise GraphError(f"{op.name} has no inputs, so its output shape must be given")
-        else:
-            seen = out
+        if seen is None:
+            shapes = [self.shape(node) for node in inputs] or [out or (1, 1, 1)]
+            seen = shapes[0] if op is Op.Concat else min(shapes, key=lambda s: s[0] * s[1] * s[2])
         h, w, c = out or seen
         self._rows.append(
             (op, seen[0], h, seen[1], w, seen[2], c, *kernel, *stride, groups, int(bias), params),
@@ -91,7 +92,7 @@ class GraphBuilder:
         """A convolution padded by (kernel - 1) / 2, so that H_out = ceil(H_in / stride)."""
         h, w, c = self.shape(node)
         return self.add(
-            Op.Depthwise if groups > 1 and groups == c == channels else Op.Conv,
+            Op.Depthwise if groups == c > 1 else Op.Conv,
             (node,),
             (-(-h // stride), -(-w // stride), channels),
             kernel=(kernel, kernel),
@@ -106,7 +107,7 @@ class GraphBuilder:
         return self.add(Op.BatchNorm, (node,), params=2 * self.shape(node)[2])
 
     def hard_swish(self, node: int) -> int:
-        """x · ReLU6(x + 3) / 6 as the vocabulary spells it: ReLU6, then Mul."""
+        """H-swish, x · ReLU6(x + 3) / 6, as the vocabulary spells it: ReLU6, then Mul."""
         return self.add(Op.Mul, (node, self.add(Op.ReLU6, (node,))))
 
     def mean(self, node: int) -> int:

@@ -1,0 +1,51 @@
+"""The command line: ``aiop``. Importing it imports neither torch nor any plugin."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import click
+
+from aiop_core.errors import AiopError
+
+
+def main() -> None:
+    """Entry point of the ``aiop`` script: one line for a user's mistake, exit 1."""
+    from aiop_core.cli.group import build_cli
+    from aiop_core.plugins import PluginRegistry
+
+    debug = "--debug" in sys.argv
+    warnings.showwarning = _show_warning
+    try:
+        build_cli(PluginRegistry()).main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted; the same command again goes on where this one stopped.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        sys.stderr.close()
+        sys.exit(141)
+    except AiopError as error:
+        if debug:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(
+            f"Error: unexpected {type(error).__name__}: {error} (--debug shows where; please report it)", err=True
+        )
+        sys.exit(1)
+
+
+def _show_warning(message: Any, category: type[Warning], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001
+    """Our own warnings and users' as one line; other libraries' are not for our users."""
+    if category.__module__.startswith("aiop_") or category is UserWarning:
+        click.echo(f"Warning: {message}", err=True)

@@ -1,0 +1,59 @@
+"""Flags that several commands share, each said once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Every random choice follows from it."
+)
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda, or another torch device."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done with which options, and stop.")
+count_option = click.option(
+    "--count", type=click.IntRange(min=1), default=24, show_default=True, help="How many architectures to sample."
+)
+profiler_option = click.option(
+    "--profiler", "profilers", multiple=True, metavar="NAME", help="Also store what this profiler says; repeatable."
+)
+executor_option = click.option(
+    "--executor", metavar="NAME", help="Where to train the architectures; in this process by default."
+)
+
+
+def out_option(help: str) -> Callable[[F], F]:
+    """The flag ``--out`` with what the folder is for."""
+    return click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help=help)
+
+
+class Shape(click.ParamType[tuple[int, ...]]):
+    """Positive whole numbers separated by commas, such as 3,224,224.
+
+    Args:
+        length: how many; any number if ``None``.
+    """
+
+    name = "numbers"
+
+    def __init__(self, length: int | None = None) -> None:
+        self.length = length
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The numbers, or a usage error."""
+        parts = value if isinstance(value, list | tuple) else str(value).split(",")
+        try:
+            numbers = tuple(int(part) for part in parts)
+        except ValueError:
+            numbers = ()
+        if not numbers or min(numbers) < 1 or (self.length and len(numbers) != self.length):
+            what = f"{self.length} whole numbers" if self.length else "whole numbers"
+            self.fail(f"'{value}' is not {what} of at least 1 separated by commas", param, ctx)
+        return numbers

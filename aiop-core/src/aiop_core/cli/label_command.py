@@ -1,0 +1,53 @@
+"""``aiop label``: train and measure architectures into a run folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from aiop_core.cli import flags
+from aiop_core.cli.group import App
+from aiop_core.cli.plugin_options import PluginCommand, config_option, plugin_option
+from aiop_core.cli.run_command import label_plan
+
+
+@click.command("label", cls=PluginCommand, kinds=("family", "task"))
+@plugin_option("task", "What architectures are trained and measured on.", required=True)
+@plugin_option("family", "The search space that they are drawn from.", required=True)
+@flags.count_option
+@click.option(
+    "--start", type=click.IntRange(min=0), default=0, show_default=True, help="Leave out the first ones of the sample."
+)
+@flags.seed_option
+@flags.device_option
+@flags.out_option("Run folder; runs/TASK-FAMILY by default. Several processes may label into one.")
+@flags.profiler_option
+@flags.executor_option
+@config_option
+@flags.dry_run_option
+@flags.json_option
+@click.pass_context
+def command(ctx: click.Context, /, dry_run: bool, as_json: bool, **arguments: Any) -> None:
+    """Train and measure architectures; each finished one is kept for good.
+
+    Slices of one seeded sample (--start, --count) can be labelled by several processes at
+    once: none is trained twice.
+    """
+    from aiop_core.cli.view import open_view, print_json
+    from aiop_core.pipeline.run import label, sample
+
+    app: App = ctx.obj
+    plan = label_plan(ctx, arguments)
+    if dry_run:
+        specs = [architecture.spec for architecture in sample(app.registry.make(plan.family), plan)]
+        print_json(plan.config() | {"out": str(plan.out), "device": plan.device, "specs": specs})
+        return
+    with open_view() as view:
+        done = label(app.registry, plan, view)
+    if as_json:
+        records = [{"spec": r.spec, "labels": dict(r.labels)} for r in done.store]
+        summary = {"labelled": done.summary.labelled, "skipped": done.summary.skipped, "failed": done.summary.failed}
+        print_json({"out": str(plan.out), **summary, "records": records})
+    else:
+        click.echo(f"{done.summary}; {len(done.store)} labels in {plan.out}")

@@ -1,0 +1,229 @@
+"""A plugin's options as flags of the commands that use it, and as keys of a config file.
+
+``--task hpe --task.epochs 3`` and, where no other flag of the command has that name,
+``--epochs 3``. In a config file (TOML or JSON) the same::
+
+    count = 24
+    [task]
+    name = "hpe"
+    epochs = 3
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from aiop_core.contracts import BaselineRegistration
+from aiop_core.errors import OptionError
+from aiop_core.options import OptionField, build_options, option_fields, suggest
+from aiop_core.plugins import PluginRegistry, Selection
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_CHOSEN, _VALUES, _CONFIG = "aiop.chosen", "aiop.values", "aiop.config"
+
+
+class PluginName(click.ParamType[str]):
+    """The name of an installed plugin, completed by the shell."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.name = "name"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The installed names that begin so."""
+        return [CompletionItem(n) for n in ctx.find_root().obj.registry.names(self.kind) if n.startswith(incomplete)]
+
+
+class _FieldType(click.ParamType[Any]):
+    """Checks a flag's text as the option's field says."""
+
+    def __init__(self, field: OptionField) -> None:
+        self.field = field
+        kind = getattr(field.type, "__name__", "text")
+        self.name = "|".join(map(str, field.choices)) if field.choices else kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value in the option's type, or a usage error that says what is allowed."""
+        try:
+            self.field.parse(value, "the value")
+        except OptionError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+def plugin_option(kind: str, help: str, *, required: bool = False) -> Callable[[F], F]:
+    """The flag ``--KIND NAME`` of a command."""
+    note = "  [required]" if required else ""
+    return click.option(f"--{kind}", type=PluginName(kind), metavar="NAME", help=f"{help}{note}", expose_value=False)
+
+
+config_option = click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="TOML or JSON file with the options; flags win over it.",
+)
+
+
+class PluginCommand(click.Command):
+    """A command whose flags include those of the plugins that its flags name."""
+
+    def __init__(self, *args: Any, kinds: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.kinds = tuple(kinds)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Find out which plugins are named, add their flags, then parse."""
+        registry: PluginRegistry = ctx.find_root().obj.registry
+        config = _read_config(_peek(args, "config"))
+        chosen: dict[str, str] = {}
+        for kind in self.kinds:
+            table = config.get(kind)
+            configured = table.get("name") if isinstance(table, Mapping) else table
+            name = _peek(args, kind) or configured or (default_predictor(registry) if kind == "predictor" else None)
+            if name:
+                registry.get(kind, str(name))
+                chosen[kind] = str(name)
+        ctx.meta[_CHOSEN], ctx.meta[_CONFIG] = chosen, config
+        ctx.meta[_VALUES] = {kind: self._configured(config, kind) for kind in chosen}
+        self._check_config(config)
+        ctx.default_map = {k.replace("-", "_"): v for k, v in config.items() if k not in self.kinds}
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise self._no_such_option(ctx, registry, error) from error
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The command's own flags and those of the chosen plugins."""
+        params = super().get_params(ctx)
+        chosen = ctx.meta.get(_CHOSEN, {})
+        fields = [
+            (kind, field)
+            for kind, name in chosen.items()
+            if (registration := ctx.find_root().obj.registry.get(kind, name).registration)
+            for field in option_fields(registration.options)
+        ]
+        taken = Counter(field.flag for _, field in fields)
+        taken.update(opt.removeprefix("--") for p in params for opt in p.opts)
+        return params + [_flag(kind, field, short=taken[field.flag] == 1) for kind, field in fields]
+
+    def _configured(self, config: Mapping[str, Any], kind: str) -> dict[str, Any]:
+        table = config.get(kind)
+        return {k.replace("-", "_"): v for k, v in table.items() if k != "name"} if isinstance(table, Mapping) else {}
+
+    def _check_config(self, config: Mapping[str, Any]) -> None:
+        known = [*self.kinds, *(p.name for p in self.params if p.name and p.name != "config")]
+        for key in config:
+            if key.replace("-", "_") not in known:
+                raise OptionError(f"unknown key '{key}' in the config file; {suggest(key.replace('-', '_'), known)}")
+
+    def _no_such_option(
+        self, ctx: click.Context, registry: PluginRegistry, error: click.NoSuchOption
+    ) -> click.UsageError:
+        """The same error with the flag that was probably meant."""
+        given = error.option_name.lstrip("-")
+        kind = given.split(".")[0]
+        if "." in given and kind in self.kinds and kind not in ctx.meta[_CHOSEN]:
+            names = ", ".join(registry.names(kind)) or "none"
+            return click.UsageError(
+                f"{error.option_name} belongs to a {kind}; name one with --{kind} (installed: {names})", ctx
+            )
+        flags = [opt for p in self.get_params(ctx) for opt in p.opts]
+        full = [flag for flag in flags if flag.endswith(f".{given}")]
+        if full:
+            return click.UsageError(
+                f"{error.option_name} is an option of several plugins; write {' or '.join(full)}", ctx
+            )
+        return click.UsageError(f"no such option {error.option_name}; {suggest(error.option_name, flags)}", ctx)
+
+
+def _flag(kind: str, field: OptionField, *, short: bool) -> click.Option:
+    def remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:  # noqa: ARG001
+        if value is not None:
+            ctx.meta[_VALUES][kind][field.name] = value
+
+    default = (
+        "none"
+        if field.default is None
+        else ",".join(map(str, field.default))
+        if isinstance(field.default, tuple)
+        else field.default
+    )
+    return click.Option(
+        [f"--{kind}.{field.flag}", *([f"--{field.flag}"] if short else []), f"{kind}__{field.name}"],
+        type=_FieldType(field),
+        callback=remember,
+        expose_value=False,
+        help=f"{field.help}  [default: {default}]",
+    )
+
+
+def default_predictor(registry: PluginRegistry) -> str | None:
+    """The only installed predictor that is no baseline, if there is just one."""
+    names = [
+        plugin.name
+        for plugin in registry.plugins()
+        if plugin.kind == "predictor" and not isinstance(plugin.registration, BaselineRegistration)
+    ]
+    return names[0] if len(names) == 1 else None
+
+
+def selection(ctx: click.Context, kind: str) -> Selection:
+    """The plugin of that kind that the user named, with its options.
+
+    Raises:
+        click.UsageError: if none is named.
+        OptionError: if the config file has an unknown option or a bad value.
+    """
+    registry: PluginRegistry = ctx.find_root().obj.registry
+    name = ctx.meta[_CHOSEN].get(kind)
+    if name is None:
+        installed = ", ".join(registry.names(kind)) or f"none; more come with 'pip install aiop-{kind}-…'"
+        raise click.UsageError(f"name a {kind} with --{kind} (installed: {installed})", ctx)
+    registration = registry.get(kind, name).registration
+    assert registration is not None
+    return Selection(kind, name, build_options(registration.options, ctx.meta[_VALUES][kind], prefix=f"{kind}."))
+
+
+def optional_selection(ctx: click.Context, kind: str) -> Selection | None:
+    """As ``selection``, or ``None`` if the user named no plugin of that kind."""
+    return selection(ctx, kind) if kind in ctx.meta[_CHOSEN] else None
+
+
+def _peek(args: Sequence[str], name: str) -> str | None:
+    """The value of ``--name`` before click parses anything; the last one wins, as in click."""
+    found = None
+    for i, arg in enumerate(args):
+        if arg == "--":
+            break
+        if arg == f"--{name}" and i + 1 < len(args):
+            found = args[i + 1]
+        elif arg.startswith(f"--{name}="):
+            found = arg.split("=", 1)[1]
+    return found
+
+
+def _read_config(path: str | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        data = json.loads(text) if path.endswith(".json") else tomllib.loads(text)
+    except FileNotFoundError:
+        raise OptionError(f"there is no config file {path}") from None
+    except (ValueError, OSError) as error:
+        raise OptionError(
+            f"{path} is not a readable config file ({error}); write TOML, or JSON in a .json file"
+        ) from None
+    if not isinstance(data, dict):
+        raise OptionError(f"{path} must hold a table of options, not a {type(data).__name__}")
+    return data

@@ -1,0 +1,115 @@
+"""``aiop run``: from architectures to a trained predictor and a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aiop_core.cli import flags
+from aiop_core.cli.group import App
+from aiop_core.cli.plugin_options import PluginCommand, config_option, plugin_option, selection
+
+if TYPE_CHECKING:
+    from aiop_core.pipeline.run import LabelPlan, RunResult
+
+
+@click.command("run", cls=PluginCommand, kinds=("family", "task", "predictor"))
+@plugin_option("task", "What architectures are trained and measured on.", required=True)
+@plugin_option("family", "The search space that they are drawn from.", required=True)
+@plugin_option("predictor", "What learns from the labels; the installed one if there is just one.")
+@flags.count_option
+@click.option("--metric", metavar="NAME", help="What to predict; the task's main metric by default.")
+@click.option(
+    "--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Parts of the cross-validation."
+)
+@flags.seed_option
+@flags.device_option
+@flags.out_option("Run folder; runs/TASK-FAMILY by default. A run there is resumed.")
+@flags.profiler_option
+@flags.executor_option
+@config_option
+@flags.dry_run_option
+@flags.json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    metric: str | None,
+    folds: int,
+    dry_run: bool,
+    as_json: bool,
+    **arguments: Any,
+) -> None:
+    """Sample architectures, train and measure each, fit a predictor, and report.
+
+    The same command again goes on where a killed one stopped: a finished architecture is
+    never trained twice. The run folder then holds the options, versions and seed, the
+    labels and graphs, the predictor, and report.html.
+    """
+    from aiop_core.cli.view import open_view, print_json
+    from aiop_core.pipeline.run import run
+
+    app: App = ctx.obj
+    plan, predictor = label_plan(ctx, arguments), selection(ctx, "predictor")
+    if dry_run:
+        print_json(plan.config() | {"predictor": predictor.to_json(), "out": str(plan.out), "device": plan.device})
+        return
+    with open_view() as view:
+        result = run(app.registry, plan, predictor, metric, folds, view)
+    if as_json:
+        print_json(result_json(result))
+    else:
+        print_result(result)
+
+
+def label_plan(ctx: click.Context, arguments: dict[str, Any]) -> LabelPlan:
+    """The labelling half of a command's flags."""
+    from aiop_core.pipeline.device import resolve_device
+    from aiop_core.pipeline.run import LabelPlan
+
+    family, task = selection(ctx, "family"), selection(ctx, "task")
+    return LabelPlan(
+        out=arguments["out"] or Path("runs") / f"{task.name}-{family.name}",
+        family=family,
+        task=task,
+        count=arguments["count"],
+        start=arguments.get("start", 0),
+        seed=arguments["seed"],
+        device=resolve_device(arguments["device"]),
+        profilers=arguments["profilers"],
+        executor=arguments["executor"],
+    )
+
+
+def result_json(result: RunResult) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    return {
+        "out": str(result.out),
+        "metric": result.cache.metric.name,
+        "labels": len(result.cache),
+        "labelled": len(result.summary.labelled),
+        "skipped": len(result.summary.skipped),
+        "failed": result.summary.failed,
+        "evaluation": result.evaluation,
+        "scores": result.comparison.scores,
+    }
+
+
+def print_result(result: RunResult) -> None:
+    """The table of scores and where everything lies."""
+    from aiop_core.cli.view import print_table
+    from aiop_core.pipeline.scores import SHOWN, score_text
+
+    metric = result.cache.metric
+    print_table(
+        f"{metric.name} of {len(result.cache)} architectures",
+        ["predictor", *SHOWN.values()],
+        [
+            [name, *(score_text(scores[key], key, metric) for key in SHOWN)]
+            for name, scores in result.comparison.scores.items()
+        ],
+    )
+    click.echo(result.evaluation)
+    click.echo(f"Report: {result.out / 'report.html'}\nPredictor: {result.out / 'predictor'}")

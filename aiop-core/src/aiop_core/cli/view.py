@@ -1,0 +1,112 @@
+"""What a person sees: bars with an ETA on a terminal, plain lines in a log, all on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+LINE_EVERY_S = 10.0
+"""How often a long stage writes a line where there is no terminal."""
+
+
+class TerminalView:
+    """Bars for the running stages; finished inner stages vanish."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def say(self, text: str) -> None:
+        """A line above the bars."""
+        self._progress.console.print(text, highlight=False, markup=False)
+
+    def stage(self, title: str) -> Any:
+        """A bar that appears with its first step and goes with its last."""
+        shown = title if len(title) <= 40 else title[:37] + "…"
+
+        def step(done: int, total: int, note: str = "") -> None:
+            if title not in self._tasks:
+                self._tasks[title] = self._progress.add_task(shown, total=total)
+            self._progress.update(self._tasks[title], completed=done, total=total, note=note)
+            if done >= total:
+                self._progress.remove_task(self._tasks.pop(title))
+
+        return step
+
+
+class LineView:
+    """Plain lines: each stage's start, end, and one in a while between."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def say(self, text: str) -> None:
+        """One line."""
+        click.echo(text, err=True)
+
+    def stage(self, title: str) -> Any:
+        """Lines ``title: 3/24, ETA 1:20 note``, at most one in ``LINE_EVERY_S`` but the last."""
+        started = time.monotonic()
+
+        def step(done: int, total: int, note: str = "") -> None:
+            now = time.monotonic()
+            if done < total and now - self._last.get(title, started) < LINE_EVERY_S:
+                return
+            self._last[title] = now
+            left = (now - started) / done * (total - done) if done else 0.0
+            eta = f", ETA {int(left // 60)}:{int(left % 60):02d}" if done < total and done else ""
+            self.say(f"{title}: {done}/{total}{eta}{f'  {note}' if note else ''}")
+
+        return step
+
+
+@contextmanager
+def open_view() -> Iterator[TerminalView | LineView]:
+    """Bars if stderr is a terminal, else lines."""
+    if not sys.stderr.isatty():
+        yield LineView()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield TerminalView(progress)
+
+
+def print_json(value: Any) -> None:
+    """JSON on stdout, and nothing else there."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> None:
+    """A table on stdout; the first ``texts`` columns are text, the others numbers."""
+    table = Table(title=title or None, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i < texts else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    width = None if sys.stdout.isatty() else 160
+    Console(highlight=False, markup=False, width=width).print(table)

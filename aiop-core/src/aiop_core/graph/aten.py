@@ -1,0 +1,258 @@
+"""What each ATen call becomes in the graph.
+
+``RULES`` maps the name of an ATen operation (in-place variants without their ``_``) to a
+function that appends its nodes. Four decisions hold throughout:
+
+- Views and copies are no nodes; a view that keeps only a part is a ``Slice``.
+- Arithmetic with numbers or constants that are no parameters is no node.
+- Hard activations are spelt in the paper's vocabulary: H-swish is ReLU6 and Mul,
+  H-sigmoid is ReLU6.
+- A parameter is counted at the first node that uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from aiop_core.graph.ops import Op
+
+if TYPE_CHECKING:
+    from aiop_core.graph.trace import Recorder
+
+
+@dataclass(frozen=True)
+class Call:
+    """One ATen call: its name (``convolution``), full name (``aten::convolution``) and data."""
+
+    name: str
+    full_name: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    out: Any
+
+    def tensors(self) -> list[Tensor]:
+        """Every tensor it reads, those in lists included."""
+        return [t for t in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(t, Tensor)]
+
+    def results(self) -> list[Tensor]:
+        """Every tensor it gives."""
+        return [t for t in pytree.tree_leaves(self.out) if isinstance(t, Tensor)]
+
+    def arg(self, index: int, name: str, default: Any = None) -> Any:
+        """An argument by position or name."""
+        return self.args[index] if index < len(self.args) else self.kwargs.get(name, default)
+
+
+Rule = Callable[["Recorder", Call], None]
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    """A window or stride as (height, width); (k, 1) for one-dimensional operations."""
+    if isinstance(value, int):
+        return value, value
+    value = list(value)
+    if not value:
+        return 1, 1
+    return value[0], value[-1] if len(value) > 1 else 1
+
+
+def _node(op: Op, recorder: Recorder, call: Call) -> None:
+    """One node that reads every tensor of the call; only the first result is an activation."""
+    recorder.emit(op, call.tensors(), call.results()[0])
+
+
+def _arithmetic(op: Op, recorder: Recorder, call: Call) -> None:
+    """A node if two activations meet, or an activation and a parameter; else nothing."""
+    tensors = call.tensors()
+    if len([t for t in tensors if recorder.is_activation(t)]) == 1 and not any(
+        recorder.value(t).params for t in tensors
+    ):
+        _view(recorder, call)
+    else:
+        _node(op, recorder, call)
+
+
+def _view(recorder: Recorder, call: Call) -> None:
+    """Results are the input under another shape; a part of it is a ``Slice``."""
+    source = next(t for t in call.tensors() if recorder.is_activation(t))
+    value = recorder.value(source)
+    for result in call.results():
+        axis = _moved_axis(call, source, result, value.axis % max(source.ndim, 1))
+        if result.numel() < source.numel():
+            recorder.emit(Op.Slice, [source], result, axis=axis)
+        else:
+            recorder.bind(result, type(value)(value.node, axis))
+
+
+def _moved_axis(call: Call, source: Tensor, result: Tensor, axis: int) -> int:
+    """Where the channel axis is after a view."""
+    name = call.name.removesuffix("_")
+    if name == "permute":
+        dims: list[int] = [d % source.ndim for d in call.args[1]]
+        return dims.index(axis)
+    if name in ("transpose", "t"):
+        a, b = (0, 1) if name == "t" else (call.args[1] % source.ndim, call.args[2] % source.ndim)
+        return {a: b, b: a}.get(axis, axis)
+    if name == "unsqueeze":
+        return axis + int(call.args[1] % result.ndim <= axis)
+    if result.ndim == source.ndim:
+        return axis
+    channels = source.shape[axis] if source.ndim else 1
+    if axis == source.ndim - 1 and result.ndim and result.shape[-1] == channels:
+        return result.ndim - 1
+    if axis < result.ndim and result.shape[axis] == channels:
+        return axis
+    return max(result.ndim - 1, 0)
+
+
+def _convolution(recorder: Recorder, call: Call) -> None:
+    x, weight, bias = call.args[0], call.args[1], call.arg(2, "bias")
+    transposed, groups = call.arg(6, "transposed", False), call.arg(8, "groups", 1)
+    depthwise = groups == x.shape[1] > 1 and not transposed
+    recorder.emit(
+        Op.ConvTranspose if transposed else Op.Depthwise if depthwise else Op.Conv,
+        [x, weight, bias],
+        call.out,
+        axis=1,
+        kernel=_pair(weight.shape[2:]),
+        stride=_pair(call.arg(3, "stride", 1)),
+        groups=groups,
+        bias=bias is not None,
+    )
+
+
+def _linear(recorder: Recorder, call: Call) -> None:
+    """``addmm(bias, x, weight)``, ``mm(x, weight)`` or ``linear(x, weight, bias)``."""
+    bias = call.args[0] if call.name == "addmm" else call.arg(2, "bias")
+    recorder.emit(Op.MatMul, call.tensors(), call.out, axis=call.out.ndim - 1, bias=bias is not None)
+
+
+def _batched_product(recorder: Recorder, call: Call) -> None:
+    """A product of two stacks of matrices, (b, n, k) × (b, k, m): b heads as groups."""
+    left, right = call.args[-2], call.args[-1]
+    heads, rows, inner = left.shape
+    inputs = [n for t in (left, right) if (n := recorder.value(t).node) is not None]
+    columns = right.shape[-1]
+    node = recorder.builder.add(
+        Op.MatMul,
+        inputs,
+        (rows, 1, heads * columns),
+        seen=(rows, 1, heads * inner),
+        groups=heads,
+        params=recorder.claim([left, right]),
+    )
+    recorder.bind(call.out, type(recorder.value(left))(node, 2))
+
+
+def _pool(op: Op, recorder: Recorder, call: Call) -> None:
+    kernel = _pair(call.args[1])
+    stride = _pair(call.arg(2, "stride", ()) or call.args[1])
+    recorder.emit(op, [call.args[0]], call.results()[0], kernel=kernel, stride=stride)
+
+
+def _adaptive_pool(op: Op, recorder: Recorder, call: Call) -> None:
+    """The window and stride that divide the input into that many cells."""
+    x, out = call.args[0], call.results()[0]
+    steps = tuple(max(i // o, 1) for i, o in zip(x.shape[-2:], out.shape[-2:], strict=True))
+    recorder.emit(op, [x], out, kernel=_pair(steps), stride=_pair(steps))
+
+
+def _reduction(op: Op, recorder: Recorder, call: Call) -> None:
+    """A reduction over some axes; the channel axis keeps its place if axes are kept."""
+    x, out = call.args[0], call.results()[0]
+    axis = recorder.value(x).axis % x.ndim
+    if out.ndim != x.ndim:
+        dim = call.arg(1, "dim")
+        dims = {d % x.ndim for d in ([dim] if isinstance(dim, int) else dim or range(x.ndim))}
+        axis = max(sum(1 for d in range(axis) if d not in dims) - (axis in dims), 0)
+    recorder.emit(op, [x], out, axis=axis)
+
+
+def _concat(recorder: Recorder, call: Call) -> None:
+    recorder.emit(Op.Concat, list(call.args[0]), call.out)
+
+
+def _hard_swish(recorder: Recorder, call: Call) -> None:
+    x = call.args[0]
+    before = recorder.value(x)
+    gate = recorder.builder.add(Op.ReLU6, [before.node] if before.node is not None else [])
+    node = recorder.builder.add(Op.Mul, [before.node or 0, gate])
+    recorder.bind(call.out, type(before)(node, before.axis))
+
+
+def _clamp(recorder: Recorder, call: Call) -> None:
+    """ReLU, ReLU6 by their bounds; any other clamp keeps the shape and is no node."""
+    low, high = call.arg(1, "min"), call.arg(2, "max")
+    if low == 0 and high is not None:
+        _node(Op.ReLU6, recorder, call)
+    elif low == 0:
+        _node(Op.ReLU, recorder, call)
+    else:
+        _view(recorder, call)
+
+
+_VIEWS = """
+    alias as_strided clone contiguous copy detach diagonal dropout expand expand_as flatten flip index lift_fresh
+    narrow native_dropout permute repeat reshape roll select slice split split_with_sizes squeeze t to _to_copy
+    transpose unbind unfold unsafe_split _unsafe_view unsqueeze view view_as neg abs chunk _reshape_alias
+""".split()
+
+_NODES: dict[Op, str] = {
+    Op.ReLU: "relu threshold",
+    Op.ReLU6: "relu6 hardsigmoid",
+    Op.Sigmoid: "sigmoid log_sigmoid_forward",
+    Op.Tanh: "tanh",
+    Op.Swish: "silu",
+    Op.GeLU: "gelu",
+    Op.ELU: "elu celu selu",
+    Op.LeakyReLU: "leaky_relu rrelu_with_noise",
+    Op.PReLU: "prelu _prelu_kernel",
+    Op.Softplus: "softplus",
+    Op.Softmax: "_softmax softmax _safe_softmax _log_softmax",
+    Op.Exp: "exp",
+    Op.Sqrt: "sqrt rsqrt",
+    Op.BatchNorm: "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training batch_norm",
+    Op.LayerNorm: "native_layer_norm layer_norm",
+    Op.GroupNorm: "native_group_norm group_norm",
+    Op.Paddings: "constant_pad_nd reflection_pad2d replication_pad2d",
+    Op.SpacetoDepthND: "pixel_unshuffle",
+    Op.DepthtoSpaceND: "pixel_shuffle",
+    Op.Resize: "upsample_nearest2d _upsample_nearest_exact2d upsample_bilinear2d upsample_bicubic2d",
+}
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(_VIEWS, _view),
+    **{name: partial(_node, op) for op, names in _NODES.items() for name in names.split()},
+    "add": partial(_arithmetic, Op.Add),
+    "sub": partial(_arithmetic, Op.Sub),
+    "rsub": partial(_arithmetic, Op.Sub),
+    "mul": partial(_arithmetic, Op.Mul),
+    "div": partial(_arithmetic, Op.Div),
+    "pow": partial(_node, Op.Pow),
+    "convolution": _convolution,
+    "addmm": _linear,
+    "mm": _linear,
+    "linear": _linear,
+    "bmm": _batched_product,
+    "max_pool2d_with_indices": partial(_pool, Op.Maxpool),
+    "max_pool2d": partial(_pool, Op.Maxpool),
+    "avg_pool2d": partial(_pool, Op.Avgpool),
+    "_adaptive_avg_pool2d": partial(_adaptive_pool, Op.Avgpool),
+    "adaptive_max_pool2d": partial(_adaptive_pool, Op.Maxpool),
+    "mean": partial(_reduction, Op.Mean),
+    "sum": partial(_reduction, Op.Sum),
+    "amax": partial(_reduction, Op.Max),
+    "max": partial(_reduction, Op.Max),
+    "cat": _concat,
+    "hardswish": _hard_swish,
+    "hardtanh": _clamp,
+    "clamp": _clamp,
+    "clamp_min": _clamp,
+}
+"""The rule for each ATen operation that can meet an activation."""

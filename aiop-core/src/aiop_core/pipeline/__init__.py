@@ -1,0 +1,1 @@
+"""The steps of a run: sample, label, collect, fit, report. One function a step."""

@@ -1,0 +1,45 @@
+"""Collecting: the records of a store as one graph cache for one metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from aiop_core.contracts import Metric
+from aiop_core.errors import LabelError
+from aiop_core.graph.model import GraphSet
+from aiop_core.records.cache import GraphCache
+from aiop_core.records.store import LabelStore
+
+
+def collect(store: LabelStore, metric: Metric, provenance: Mapping[str, Any]) -> GraphCache:
+    """The labelled graphs of ``metric``, in the order of their specs.
+
+    Args:
+        store: the labels.
+        metric: which of the task's metrics.
+        provenance: written into the cache.
+
+    Raises:
+        LabelError: if the store has no label of that metric.
+    """
+    records = sorted(store, key=lambda r: r.spec)
+    missing = [r.spec for r in records if metric.name not in r.labels]
+    if missing or not records:
+        raise LabelError(
+            f"{store.folder} has {len(records) - len(missing)} labels of '{metric.name}'"
+            + (f", none for {missing[0]}" if missing else "; label some architectures first")
+        )
+    return GraphCache(
+        GraphSet.of(r.graphs[metric.name] for r in records),
+        np.array([r.labels[metric.name] for r in records]),
+        [r.spec for r in records],
+        [r.family for r in records],
+        metric,
+        np.array([r.costs[metric.name].macs for r in records]),
+        np.array([r.costs[metric.name].params for r in records]),
+        records[0].costs[metric.name].source,
+        provenance,
+    )

@@ -1,0 +1,216 @@
+"""``aiop run``: sample, label, collect, fit, report; what a killed run finished stays finished."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from aiop_core.contracts import Architecture, Executor, Family, Metric, Task
+from aiop_core.errors import OptionError, SplitError
+from aiop_core.options import options_dict, suggest
+from aiop_core.pipeline.collect import collect
+from aiop_core.pipeline.fit import Comparison, Contender, contenders, cross_validate
+from aiop_core.pipeline.label import Labeller, LabelSummary, label_architectures
+from aiop_core.pipeline.provenance import provenance
+from aiop_core.pipeline.report import ReportRow, RunReport, write_report
+from aiop_core.pipeline.saved import PredictorCard, save_predictor
+from aiop_core.pipeline.view import View
+from aiop_core.plugins import PluginRegistry, Selection
+from aiop_core.records.cache import GraphCache
+from aiop_core.records.store import LabelStore
+
+MIN_LABELS = 4
+"""Fewer labels than this tell nothing about a predictor."""
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """What to label: everything that ``aiop label`` needs.
+
+    Attributes:
+        out: the run folder.
+        family: the search space, with its options.
+        task: what to train for, with its options.
+        count: how many architectures to sample.
+        start: leave out the first ones of the sample.
+        seed: of the sample and of every training.
+        device: a torch device.
+        profilers: names.
+        executor: a name, or in this process.
+    """
+
+    out: Path
+    family: Selection
+    task: Selection
+    count: int
+    start: int
+    seed: int
+    device: str
+    profilers: tuple[str, ...] = ()
+    executor: str | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides a label; a run folder holds labels of one identity."""
+        return {
+            "family": self.family.to_json(runtime=False),
+            "task": self.task.to_json(runtime=False),
+            "seed": self.seed,
+        }
+
+    def config(self) -> dict[str, Any]:
+        """As a config file."""
+        return {
+            "family": self.family.to_json(),
+            "task": self.task.to_json(),
+            "count": self.count,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class LabelledRun:
+    """What the labelling half of a run leaves."""
+
+    family: Family[Any]
+    task: Task
+    store: LabelStore
+    summary: LabelSummary
+
+
+def sample(family: Family[Any], plan: LabelPlan) -> list[Architecture]:
+    """The plan's slice of the family's seeded sample."""
+    architectures: list[Architecture] = family.sample(plan.start + plan.count, seed=plan.seed)
+    return architectures[plan.start :]
+
+
+def label(registry: PluginRegistry, plan: LabelPlan, view: View) -> LabelledRun:
+    """Sample and label; architectures that the folder has already are skipped.
+
+    Raises:
+        StoreError: if the folder holds labels made with other options.
+    """
+    family: Family[Any] = registry.make(plan.family)
+    task: Task = registry.make(plan.task)
+    executor: Executor | None = registry.create("executor", plan.executor) if plan.executor else None
+    profilers = {name: registry.create("profiler", name) for name in plan.profilers}
+    store = LabelStore(plan.out, plan.identity | {"metrics": [asdict(metric) for metric in task.metrics]})
+    (plan.out / "options.json").write_text(json.dumps(plan.config(), indent=2) + "\n")
+    labeller = Labeller(plan.family.name, family, plan.task.name, task, plan.seed, plan.device, profilers)
+    summary = label_architectures(labeller, sample(family, plan), store, view, executor)
+    return LabelledRun(family, task, store, summary)
+
+
+def metric_named(task: Task, name: str | None) -> Metric:
+    """The task's metric of that name, its main one by default.
+
+    Raises:
+        OptionError: if the task does not measure it.
+    """
+    metrics = {metric.name: metric for metric in task.metrics}
+    if name is not None and name not in metrics:
+        raise OptionError(f"the task does not measure '{name}'; {suggest(name, metrics)}")
+    return metrics[name] if name else task.metrics[0]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run ends with: the labels, how each predictor did on them, and where things lie."""
+
+    out: Path
+    cache: GraphCache
+    comparison: Comparison
+    summary: LabelSummary
+    evaluation: str
+
+
+def run(
+    registry: PluginRegistry, plan: LabelPlan, predictor: Selection, metric_name: str | None, folds: int, view: View
+) -> RunResult:
+    """The whole run, from architectures to a saved predictor and a report.
+
+    Every architecture is predicted once by predictors that did not learn from it
+    (cross-validation); the saved predictor then learns from all.
+
+    Raises:
+        SplitError: if there are fewer labels than ``MIN_LABELS``.
+    """
+    done = label(registry, plan, view)
+    view.say(f"labels: {done.summary}")
+    metric = metric_named(done.task, metric_name)
+    origin = provenance() | {"seed": plan.seed}
+    cache = collect(done.store, metric, origin)
+    cache.save(plan.out / "graphs.safetensors")
+    if len(cache) < MIN_LABELS:
+        raise SplitError(f"{len(cache)} labels are too few to judge a predictor; label at least {MIN_LABELS} (--count)")
+    field = contenders(registry, predictor.name, predictor.options)
+    folds = min(folds, len(cache))
+    comparison = cross_validate(field, cache.labelled, folds=folds, seed=plan.seed, device=plan.device, view=view)
+    evaluation = (
+        f"Every prediction is for an architecture that its predictor had not seen: {folds}-fold cross-validation "
+        f"over {len(cache)} labels, isomorphic graphs in one fold. Intervals: 95 % bootstrap."
+    )
+    fitted = field[0].make()
+    fitted.fit(cache.labelled, seed=plan.seed, device=plan.device, progress=view.stage(f"{predictor.name}, all labels"))
+    card = PredictorCard(
+        predictor.name,
+        options_dict(predictor.options),
+        metric,
+        {"family": plan.family.to_json(), "task": plan.task.to_json()},
+        len(cache),
+        comparison.scores[predictor.name],
+        evaluation,
+        origin,
+    )
+    save_predictor(plan.out / "predictor", fitted, card)
+    _write(plan, predictor, metric, cache, comparison, field, evaluation, origin)
+    return RunResult(plan.out, cache, comparison, done.summary, evaluation)
+
+
+def _write(
+    plan: LabelPlan,
+    predictor: Selection,
+    metric: Metric,
+    cache: GraphCache,
+    comparison: Comparison,
+    field: list[Contender],
+    evaluation: str,
+    origin: Mapping[str, Any],
+) -> None:
+    """``options.json``, ``results.json`` and ``report.html`` of the run folder."""
+    config = plan.config() | {"predictor": predictor.to_json()}
+    (plan.out / "options.json").write_text(json.dumps(config, indent=2) + "\n")
+    results = {
+        "metric": metric.name,
+        "labels": len(cache),
+        "evaluation": evaluation,
+        "scores": comparison.scores,
+        "fit_seconds": comparison.seconds,
+        "provenance": origin,
+    }
+    (plan.out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    rows = [
+        ReportRow(
+            cache.specs[i],
+            float(cache.labels[i]),
+            int(cache.macs[i]),
+            int(cache.params[i]),
+            {name: float(values[i]) for name, values in comparison.predicted.items()},
+        )
+        for i in range(len(cache))
+    ]
+    report = RunReport(
+        title=f"{plan.task.name} × {plan.family.name}",
+        task=plan.task.name,
+        family=plan.family.name,
+        metric=metric,
+        rows=rows,
+        scores=comparison.scores,
+        asks={c.name: c.asks for c in field},
+        evaluation=evaluation,
+        provenance={**origin, "options": config},
+    )
+    write_report(plan.out / "report.html", report)

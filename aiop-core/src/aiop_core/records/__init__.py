@@ -1,0 +1,1 @@
+"""Labels and graphs on disk: records, the append-only store, the graph cache, splits."""

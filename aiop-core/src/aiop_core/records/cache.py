@@ -1,0 +1,179 @@
+"""The graph cache: graphs with one label each in one safetensors file.
+
+Any safetensors reader opens it: the columns of :class:`~aiop_core.graph.model.GraphSet` end to
+end, ``labels``, ``macs``, ``params``, and texts as bytes with offsets; the header says version,
+metric, unit, who counted the cost, and how the file was made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from aiop_core.errors import AiopError, CacheError, LabelError
+from aiop_core.graph import cost
+from aiop_core.graph.model import NODE_COLUMNS, GraphSet
+from aiop_core.records.labels import Labelled, Metric
+
+FORMAT = "aiop-graph-cache"
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class GraphCache:
+    """Labelled graphs of one metric.
+
+    Attributes:
+        graphs: n graphs.
+        labels: (n,) in the metric's unit.
+        specs: n canonical texts.
+        families: n family names.
+        metric: what the labels measure.
+        macs: (n,) multiply-adds.
+        params: (n,) parameters.
+        cost_source: who counted ``macs`` and ``params``.
+        provenance: how the cache was made, as JSON values.
+
+    Raises:
+        LabelError: if a label is not finite.
+        CacheError: if the columns do not have the same length.
+    """
+
+    graphs: GraphSet
+    labels: Float[np.ndarray, " n"]
+    specs: Sequence[str]
+    families: Sequence[str]
+    metric: Metric
+    macs: Int[np.ndarray, " n"]
+    params: Int[np.ndarray, " n"]
+    cost_source: str = cost.COST_SOURCE
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lengths = {len(x) for x in (self.graphs, self.labels, self.specs, self.families, self.macs, self.params)}
+        if lengths != {len(self.graphs)}:
+            raise CacheError(
+                f"a cache needs one label, spec, family and cost for each graph; lengths are {sorted(lengths)}"
+            )
+        bad = np.flatnonzero(~np.isfinite(self.labels))
+        if len(bad):
+            raise LabelError(
+                f"label '{self.metric.name}' of {self.specs[bad[0]]} is {self.labels[bad[0]]}; "
+                f"{len(bad)} of {len(self.labels)} labels are not finite: remove those rows"
+            )
+
+    @classmethod
+    def of(
+        cls,
+        graphs: GraphSet,
+        labels: Sequence[float] | np.ndarray[Any, Any],
+        specs: Sequence[str],
+        families: Sequence[str],
+        metric: Metric,
+        provenance: Mapping[str, Any],
+    ) -> GraphCache:
+        """A cache whose costs are counted on the graphs."""
+        return cls(
+            graphs,
+            np.asarray(labels, dtype=np.float64),
+            list(specs),
+            list(families),
+            metric,
+            cost.macs(graphs).astype(np.int64),
+            cost.params(graphs).astype(np.int64),
+            provenance=provenance,
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def labelled(self) -> Labelled:
+        """What a predictor learns from."""
+        return Labelled(self.graphs, self.labels)
+
+    def save(self, path: Path) -> None:
+        """Write the file in one piece: a killed writer leaves the old one.
+
+        Raises:
+            CacheError: if it cannot be written.
+        """
+        tensors = {f"nodes.{name}": np.ascontiguousarray(column) for name, column in self.graphs.columns.items()}
+        for name in ("edges", "node_offsets", "edge_offsets"):
+            tensors[name] = np.ascontiguousarray(getattr(self.graphs, name))
+        tensors |= {"labels": self.labels, "macs": self.macs, "params": self.params}
+        tensors |= _text("specs", self.specs) | _text("families", self.families)
+        header = {
+            "format": FORMAT,
+            "version": str(VERSION),
+            "metric": json.dumps(asdict(self.metric)),
+            "cost_source": self.cost_source,
+            "provenance": json.dumps(dict(self.provenance)),
+        }
+        part = path.with_name(path.name + ".part")
+        try:
+            save_file(tensors, part, metadata=header)
+            os.replace(part, path)
+        except (OSError, SafetensorError) as error:
+            raise CacheError(f"{path} cannot be written: {error}") from error
+
+    @classmethod
+    def load(cls, path: Path) -> GraphCache:
+        """Read a cache, mapped into memory.
+
+        Raises:
+            CacheError: if the file is missing, damaged, of another format or version.
+        """
+        if not path.is_file():
+            raise CacheError(f"there is no graph cache at {path}; 'aiop run' and 'aiop train' write one")
+        try:
+            with safe_open(path, framework="numpy") as file:
+                header = file.metadata() or {}
+                if header.get("format") != FORMAT:
+                    raise CacheError(f"{path} is a safetensors file, but no graph cache")
+                if header["version"] != str(VERSION):
+                    raise CacheError(f"{path} has version {header['version']}; this aiop reads {VERSION}: update aiop")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            graphs = GraphSet(
+                {name: tensors[f"nodes.{name}"] for name in NODE_COLUMNS},
+                *(tensors[name] for name in ("edges", "node_offsets", "edge_offsets")),
+            )
+            return cls(
+                graphs,
+                tensors["labels"],
+                _texts("specs", tensors),
+                _texts("families", tensors),
+                Metric(**json.loads(header["metric"])),
+                tensors["macs"],
+                tensors["params"],
+                header["cost_source"],
+                json.loads(header["provenance"]),
+            )
+        except AiopError:
+            raise
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError, IndexError) as error:
+            raise CacheError(f"{path} is damaged or no graph cache ({error}); make it again") from error
+
+
+def _text(name: str, texts: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Texts as UTF-8 bytes end to end, with offsets."""
+    encoded = [t.encode() for t in texts]
+    return {
+        f"{name}.bytes": np.frombuffer(b"".join(encoded), dtype=np.uint8),
+        f"{name}.offsets": np.cumsum([0, *(len(e) for e in encoded)], dtype=np.int64),
+    }
+
+
+def _texts(name: str, tensors: Mapping[str, np.ndarray[Any, Any]]) -> list[str]:
+    data, offsets = tensors[f"{name}.bytes"].tobytes(), tensors[f"{name}.offsets"].tolist()
+    return [data[a:b].decode() for a, b in pairwise(offsets)]

@@ -1,0 +1,181 @@
+"""Running checks: each one is a plain function that raises if its promise is broken.
+
+The promises themselves are in :mod:`~aiop_core.testing.families`,
+:mod:`~aiop_core.testing.tasks` and :mod:`~aiop_core.testing.predictors`; a check's name
+is its function's, with spaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from aiop_core.contracts import Backbone, Family, Predictor, Registration, Task
+from aiop_core.errors import AiopError, ContractError
+from aiop_core.options import build_options, option_fields, suggest
+from aiop_core.testing.randomness import no_global_randomness
+
+if TYPE_CHECKING:
+    import pytest
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """How a check ended; ``message`` is one line and says why it did not pass."""
+
+    name: str
+    passed: bool
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise of a contract, and the function that tries whether it is kept."""
+
+    name: str
+    run: Callable[[], None]
+
+    def __call__(self) -> None:
+        """Raise if the promise is broken."""
+        self.run()
+
+    def result(self) -> CheckResult:
+        """Run it, and tell how it ended instead of raising."""
+        try:
+            self.run()
+        except Exception as error:  # noqa: BLE001 - a stranger's object may raise anything
+            reason = str(error) if isinstance(error, AiopError) else f"{type(error).__name__}: {error}"
+            return CheckResult(self.name, passed=False, message=" ".join(reason.split()))
+        return CheckResult(self.name, passed=True)
+
+
+def check_family(family: Family[Any]) -> list[CheckResult]:
+    """Every check of a search space."""
+    return [check.result() for check in _family(lambda: family)]
+
+
+def check_task(task: Task, backbone: Callable[[], Backbone] | None = None) -> list[CheckResult]:
+    """Every check of a task, on a new ``backbone`` each; by default the small reference one."""
+    return [check.result() for check in _task(lambda: task, backbone)]
+
+
+def check_predictor(make_predictor: Callable[[], Predictor]) -> list[CheckResult]:
+    """Every check of a predictor; each call of ``make_predictor`` gives an unfitted one."""
+    return [check.result() for check in _predictor(make_predictor)]
+
+
+def run_checks(
+    kind: str,
+    registration: Registration[Any],
+    options: Any = None,
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+) -> list[CheckResult]:
+    """Every check of what a plugin registers.
+
+    Args:
+        kind: ``family``, ``task`` or ``predictor``; of other kinds only the registration is checked.
+        registration: what the hook returned.
+        options: an instance of the registration's options, a mapping of values, or
+            nothing for the defaults.
+        expected_failures: for names of checks, the reason why each cannot pass; one that
+            passes all the same counts as failed.
+
+    Raises:
+        ContractError: if ``expected_failures`` names no check, or gives no reason.
+    """
+    return [check.result() for check in _all_checks(kind, registration, options, expected_failures or {})]
+
+
+def conformance_tests(
+    kind: str,
+    registration: Registration[Any],
+    options: Any = None,
+    *,
+    expected_failures: Mapping[str, str] | None = None,
+) -> pytest.MarkDecorator:
+    """Parametrise a pytest function over the checks of :func:`run_checks`, as ``check``."""
+    import pytest
+
+    checks = _all_checks(kind, registration, options, expected_failures or {})
+    return pytest.mark.parametrize("check", [pytest.param(c, id=c.name.replace(" ", "-")) for c in checks])
+
+
+def _all_checks(
+    kind: str, registration: Registration[Any], options: Any, expected_failures: Mapping[str, str]
+) -> list[Check]:
+    def create() -> Any:
+        chosen = options
+        if chosen is None or isinstance(chosen, Mapping):
+            chosen = build_options(registration.options, chosen or {}, prefix=f"{kind}.")
+        return registration.create(chosen)
+
+    checks = [
+        Check("options have defaults and help", partial(_options_have_defaults_and_help, registration)),
+        Check("creating touches no global random state", partial(_creating_is_quiet, create)),
+    ]
+    if kind == "family":
+        checks += _family(cache(create))
+    elif kind == "task":
+        checks += _task(cache(create), None)
+    elif kind == "predictor":
+        checks += _predictor(create)
+    return _with_expectations(checks, expected_failures)
+
+
+def _family(family: Callable[[], Family[Any]]) -> list[Check]:
+    from aiop_core.testing.families import FAMILY_CHECKS
+
+    return [Check(_name(f), partial(lambda f: f(family()), f)) for f in FAMILY_CHECKS]
+
+
+def _task(task: Callable[[], Task], backbone: Callable[[], Backbone] | None) -> list[Check]:
+    from aiop_core.testing.tasks import TASK_CHECKS
+
+    def small() -> Backbone:
+        from aiop_core.testing.reference_modules import reference_backbone
+
+        return reference_backbone()
+
+    return [Check(_name(f), partial(lambda f: f(task(), backbone or small), f)) for f in TASK_CHECKS]
+
+
+def _predictor(make: Callable[[], Predictor]) -> list[Check]:
+    from aiop_core.testing.predictors import PREDICTOR_CHECKS
+
+    return [Check(_name(f), partial(f, make)) for f in PREDICTOR_CHECKS]
+
+
+def _name(function: Callable[..., None]) -> str:
+    return function.__name__.replace("_", " ")
+
+
+def _with_expectations(checks: Iterable[Check], expected_failures: Mapping[str, str]) -> list[Check]:
+    by_name = {check.name: check for check in checks}
+    for name, reason in expected_failures.items():
+        if name not in by_name:
+            raise ContractError(f"expected failure '{name}' is no check; {suggest(name, by_name)}")
+        if not reason.strip():
+            raise ContractError(f"expected failure '{name}' needs a reason")
+        by_name[name] = Check(name, partial(_must_fail, by_name[name], reason))
+    return list(by_name.values())
+
+
+def _must_fail(check: Check, reason: str) -> None:
+    if check.result().passed:
+        raise ContractError(f"passes, though it is expected to fail ({reason}); take it off the expected failures")
+
+
+def _options_have_defaults_and_help(registration: Registration[Any]) -> None:
+    for field in option_fields(registration.options):
+        if not field.help:
+            raise ContractError(f"option '{field.name}' has no help; declare it with aiop_core.options.option")
+    build_options(registration.options, {})
+
+
+def _creating_is_quiet(create: Callable[[], Any]) -> None:
+    create()  # the first import of a heavy library may draw random numbers; that is not the plugin's doing
+    with no_global_randomness("create"):
+        create()

@@ -1,0 +1,93 @@
+"""The three families: a search space and its options. Modules, and torch, come on demand."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+
+from aiop_core.contracts import Architecture
+from aiop_family_ofa import graphs, mobile, resnet
+from aiop_family_ofa.options import MobileNetV3Options, ProxylessOptions, ResNetOptions
+from aiop_family_ofa.sampling import sample
+from aiop_family_ofa.space import Space
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from aiop_core.contracts import Backbone
+    from aiop_core.graph.model import Graph
+    from aiop_family_ofa.assembly import Assembly
+
+A = TypeVar("A", bound=Architecture)
+
+
+class OFAFamily(Generic[A]):
+    """A family of the once-for-all networks.
+
+    Attributes:
+        input_hw: the resolution at which the supernets' accuracies are published.
+    """
+
+    input_hw = (224, 224)
+
+    def __init__(self, space: Space[A], options: ResNetOptions) -> None:
+        self._space = space
+        self._options = options
+
+    def sample(self, count: int, *, seed: int) -> list[A]:
+        """``count`` distinct architectures, drawn as the option ``sampling`` says.
+
+        Raises:
+            SpecError: if the space has fewer.
+        """
+        rng = np.random.default_rng(seed)
+        return sample(self._space, count, rng, by_depth=self._options.sampling == "depth")
+
+    def parse(self, spec: str) -> A:
+        """The architecture of a canonical text or of a published configuration.
+
+        Raises:
+            SpecError: naming what is malformed and what is allowed.
+        """
+        return self._space.parse(spec)
+
+    def backbone(self, architecture: A) -> Backbone:
+        """The body, with features of strides 4, 8, 16 and 32.
+
+        Raises:
+            WeightsError: if the weights that the options name cannot be had.
+        """
+        from aiop_family_ofa.networks import Body
+
+        return self._assembly.make(Body, architecture)
+
+    def network(self, architecture: A) -> nn.Module:
+        """The ImageNet classifier.
+
+        Raises:
+            WeightsError: if the weights that the options name cannot be had.
+        """
+        from aiop_family_ofa.networks import Network
+
+        return self._assembly.make(Network, architecture)
+
+    def graph(self, architecture: A, input_hw: tuple[int, int]) -> Graph:
+        """The classifier's graph, composed without a module; equal to the traced one."""
+        return graphs.compose(self._space.plan(architecture), input_hw)
+
+    @cached_property
+    def _assembly(self) -> Assembly[A]:
+        from aiop_family_ofa.assembly import Assembly
+
+        return Assembly(self._space, self._options, self.input_hw)
+
+
+def create(options: ResNetOptions) -> OFAFamily[Any]:
+    """The family that a class of options belongs to."""
+    if isinstance(options, ProxylessOptions):
+        return OFAFamily(mobile.proxyless(options.width), options)
+    if isinstance(options, MobileNetV3Options):
+        return OFAFamily(mobile.mobilenet_v3(options.width), options)
+    return OFAFamily(resnet.ResNetSpace(), options)

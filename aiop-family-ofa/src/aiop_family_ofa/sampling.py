@@ -1,0 +1,51 @@
+"""Drawing distinct architectures from a space."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TypeVar
+
+import numpy as np
+
+from aiop_core.contracts import Architecture
+from aiop_core.errors import SpecError
+from aiop_family_ofa.space import Space
+
+A = TypeVar("A", bound=Architecture)
+
+Depths = tuple[int, ...]
+
+
+def sample(space: Space[A], count: int, rng: np.random.Generator, *, by_depth: bool) -> list[A]:
+    """``count`` distinct architectures.
+
+    By default every choice is drawn uniformly: each stage's depth, then each active block,
+    as the once-for-all library samples sub-networks. With ``by_depth`` the total depths of
+    the space get equal shares (a few samples are spread evenly over them), in random order,
+    and the stages' depths are uniform among those of that total.
+
+    Raises:
+        SpecError: if the space has fewer, or ``count`` is negative.
+    """
+    if not 0 <= count <= space.size:
+        raise SpecError(
+            f"{count} architectures were asked of {space.title}, which has {space.size}; ask for 0 to that many"
+        )
+    every = list(itertools.product(*space.depths))
+    strata = _strata(every, count, rng) if by_depth else [every] * count
+    found: dict[A, None] = {}
+    for stratum in strata:
+        before = len(found)
+        while len(found) == before:
+            found[space.draw(stratum[rng.integers(len(stratum))], rng)] = None
+    return list(found)
+
+
+def _strata(every: list[Depths], count: int, rng: np.random.Generator) -> list[list[Depths]]:
+    """For each sample, the depths it may have."""
+    by_total: dict[int, list[Depths]] = {}
+    for depths in sorted(every, key=sum):
+        by_total.setdefault(sum(depths), []).append(depths)
+    strata = list(by_total.values())
+    middles = (2 * rng.permutation(count) + 1) * len(strata) // (2 * max(count, 1))
+    return [strata[i] for i in middles]

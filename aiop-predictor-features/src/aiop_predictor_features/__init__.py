@@ -1,0 +1,1 @@
+"""Predictors on graph features: the baselines that every result is printed beside."""

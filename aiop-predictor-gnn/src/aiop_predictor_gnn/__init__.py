@@ -1,0 +1,1 @@
+"""Predictor `gnn`: the graph neural network of AIO-P."""

@@ -1,0 +1,1 @@
+"""Heat-map human pose estimation for aiop."""
