@@ -8,6 +8,15 @@ import pytest
 import torch
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """These networks are small; threads that wait for each other cost more than they bring."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def shared_data():
     folder = Path(os.environ.get("AIOP_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -98,7 +98,7 @@ def test_a_complete_part_is_brought_again(server, tmp_path):
 
 def test_a_part_of_another_file_is_noticed(server, tmp_path):
     (tmp_path / "net.part").write_bytes(b"\xff" * 100)
-    with pytest.raises(WeightsError, match="git object id .* expected"):
+    with pytest.raises(WeightsError, match=r"git object id .* expected"):
         fetch(at(server, "file", git_blob=BLOB), tmp_path)
     assert names(tmp_path) == []
 

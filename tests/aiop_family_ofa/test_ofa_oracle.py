@@ -1,6 +1,7 @@
 """Our networks against those of the once-for-all library, weight for weight."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def research_levels(name, subnet, images):
     for block in subnet.blocks:
         x = block(x)
         outputs.append(x)
-    taken = [a for a, b in zip(outputs[1:], outputs[2:], strict=False) if a.shape[1] != b.shape[1]]
+    taken = [a for a, b in pairwise(outputs[1:]) if a.shape[1] != b.shape[1]]
     if name == "ofa_pn":
         return [*taken[:4], subnet.feature_mix_layer(x)]
     return [*taken, x if resnet else subnet.final_expand_layer(x)]
@@ -84,18 +85,18 @@ def test_levels_are_those_of_the_research_code(name, oracle, images):
     assert torch.equal(features[-1], network.body(images)[-1])
 
 
+def older_name(key, *, resnet):
+    key = key.replace(".bn.bn.", ".bn.").replace(".linear.linear.", ".linear.")
+    key = re.sub(r"(?<=\.)conv\.conv\.weight$", "conv.weight", key)
+    return key if resnet else re.sub(r"^(blocks\.\d+)\.conv\.", r"\1.mobile_inverted_conv.", key)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 @torch.no_grad()
 def test_every_spelling_of_a_checkpoint_loads(name, oracle, images, tmp_path):
     """The older files: unwrapped names, another name for a block's branch, a parallel wrapper's prefix."""
     supernet = oracle(name).supernet
-    older = {}
-    for key, tensor in supernet.state_dict().items():
-        key = key.replace(".bn.bn.", ".bn.").replace(".linear.linear.", ".linear.")
-        key = re.sub(r"conv\.conv\.weight$", "conv.weight", key)
-        if name != "ofa_resnet":
-            key = re.sub(r"^(blocks\.\d+)\.conv\.", r"\1.mobile_inverted_conv.", key)
-        older[key] = tensor
+    older = {older_name(key, resnet=name == "ofa_resnet"): tensor for key, tensor in supernet.state_dict().items()}
     supernet.load_state_dict(older)  # the library reads these names too
     spellings = {"older": {"state_dict": older}, "bare": older}
     spellings["parallel"] = {"state_dict": {f"module.{key}": tensor for key, tensor in older.items()}}

@@ -156,4 +156,6 @@ def _pearson(a: Values, b: Values) -> Score:
 def _tau_b(measured: Values, predicted: Values) -> float:
     from scipy.stats import kendalltau
 
+    if len(measured) < 2:
+        return math.nan
     return float(kendalltau(measured, predicted).statistic)

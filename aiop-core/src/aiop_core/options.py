@@ -27,6 +27,15 @@ from aiop_core.errors import OptionError
 
 T = TypeVar("T")
 
+_WORDS = {
+    bool: ("true or false", "times true or false"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("a text", "texts"),
+    Path: ("a path", "paths"),
+}
+"""The types that options may have, in words: one value, and several."""
+
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -52,7 +61,14 @@ def option(
         runtime: it says how something is done and cannot change a result, such as a path
             or a number of workers; runs that differ in it share their labels.
     """
-    metadata = {"help": help, "choices": choices, "minimum": minimum, "maximum": maximum, "source": source, "runtime": runtime}
+    metadata = {
+        "help": help,
+        "choices": choices,
+        "minimum": minimum,
+        "maximum": maximum,
+        "source": source,
+        "runtime": runtime,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -77,13 +93,12 @@ class OptionField:
     @property
     def allowed(self) -> str:
         """What values are allowed, in words."""
+        inner, length = _items(self.type)
         if self.choices:
-            return "one of " + ", ".join(str(c) for c in self.choices)
-        if typing.get_origin(self.type) is tuple:
-            return f"{typing.get_args(self.type)[0].__name__} values separated by commas"
-        words = {bool: "true or false", int: "a whole number", float: "a number", Path: "a path"}.get(
-            self.type, "a text"
-        )
+            return f"{'some' if inner else 'one'} of {', '.join(str(c) for c in self.choices)}"
+        words = _WORDS[inner or self.type][bool(inner)]
+        if inner:
+            words = f"{length or 'any number of'} {words} separated by commas"
         bounds = [f"at least {self.minimum:g}"] if self.minimum is not None else []
         bounds += [f"at most {self.maximum:g}"] if self.maximum is not None else []
         return " ".join([words, *([" and ".join(bounds)] if bounds else [])])
@@ -104,18 +119,30 @@ class OptionField:
             raise OptionError(f"{label} is '{value}', allowed is {self.allowed}") from None
         parts = parsed if isinstance(parsed, tuple) else (parsed,)
         low, high = self.minimum, self.maximum
-        if (self.choices and parsed not in self.choices) or any(
-            isinstance(p, int | float) and ((low is not None and p < low) or (high is not None and p > high))
-            for p in parts
+        if any(
+            (self.choices and part not in self.choices)
+            or (low is not None and part < low)
+            or (high is not None and part > high)
+            for part in parts
         ):
             raise OptionError(f"{label} is '{value}', allowed is {self.allowed}")
         return parsed
 
 
+def _items(kind: Any) -> tuple[Any, int | None]:
+    """The type of a tuple's items and how many there must be; nothing for what is no tuple."""
+    if typing.get_origin(kind) is not tuple:
+        return None, None
+    inner = typing.get_args(kind)
+    return inner[0], None if inner[-1] is Ellipsis else len(inner)
+
+
 def _convert(value: Any, kind: Any) -> Any:
-    if typing.get_origin(kind) is tuple:
-        inner = typing.get_args(kind)[0]
-        items = value.split(",") if isinstance(value, str) else value
+    inner, length = _items(kind)
+    if inner:
+        items = list(value) if not isinstance(value, str) else value.split(",") if value else []
+        if length and len(items) != length:
+            raise ValueError
         return tuple(_convert(item, inner) for item in items)
     if kind is bool:
         if isinstance(value, bool):
@@ -138,9 +165,11 @@ def option_fields(options: type) -> tuple[OptionField, ...]:
     """Every option of a dataclass, in its order.
 
     Raises:
-        OptionError: if ``options`` is not a frozen dataclass, or a field has no default.
+        OptionError: if ``options`` is not a frozen dataclass, or a field has no default or
+            a type that options cannot have.
     """
-    if not dataclasses.is_dataclass(options) or not options.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    frozen = getattr(getattr(options, "__dataclass_params__", None), "frozen", False)
+    if not isinstance(options, type) or not dataclasses.is_dataclass(options) or not frozen:
         raise OptionError(f"options {options!r} must be a frozen dataclass")
     hints = typing.get_type_hints(options)
     found = []
@@ -150,7 +179,12 @@ def option_fields(options: type) -> tuple[OptionField, ...]:
         kind, optional = hints[field.name], False
         if typing.get_origin(kind) in (types.UnionType, typing.Union):
             rest = [k for k in typing.get_args(kind) if k is not type(None)]
-            kind, optional = rest[0], len(rest) < len(typing.get_args(kind))
+            kind, optional = rest[0] if len(rest) == 1 else kind, len(rest) < len(typing.get_args(kind))
+        if (_items(kind)[0] or kind) not in _WORDS:
+            raise OptionError(
+                f"option '{field.name}' of {options.__qualname__} has the type {field.type}; "
+                f"allowed are {', '.join(k.__name__ for k in _WORDS)}, tuples of one of them, and each with '| None'"
+            )
         meta = field.metadata
         found.append(
             OptionField(

@@ -31,6 +31,9 @@ KINDS: Mapping[str, str] = {
 }
 """What can be registered, and the hook that registers it."""
 
+_MARK = f"{ENTRY_POINT_GROUP}_impl"
+"""The attribute by which pluggy knows a function that ``@hookimpl`` marked."""
+
 LOAD_VARIABLE = "AIOP_LOAD_PLUGINS"
 """Environment variable: comma-separated entry-point names; only these are loaded."""
 
@@ -114,24 +117,32 @@ class PluginRegistry:
         self._manager = pluggy.PluginManager(ENTRY_POINT_GROUP)
         self._manager.add_hookspecs(hookspecs)
         self._plugins: dict[tuple[str, str], Plugin] = {}
+        self._modules: dict[PluginSource, Any] = {}
+        self._strict = strict
         for source in sources:
             try:
                 found = self._register(source)
-            except Exception as error:  # a stranger's module may raise anything
-                reason = str(error) if isinstance(error, AiopError) else f"{type(error).__name__}: {error}"
-                if strict:
-                    raise PluginError(f"plugin {source.label} is broken: {reason}") from error
-                self._plugins[("plugin", source.name)] = Plugin("plugin", source.name, source, error=reason)
+            except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything
+                self._break(source, error)
                 continue
             for plugin in found:
                 self._add(plugin)
 
+    def _break(self, source: PluginSource, error: Exception) -> None:
+        """List ``source`` as broken, or raise where plugins are taken strictly."""
+        reason = str(error) if isinstance(error, AiopError) else f"{type(error).__name__}: {error}"
+        reason = " ".join(reason.split())
+        if self._strict:
+            raise PluginError(f"plugin {source.label} is broken: {reason}") from error
+        self._plugins[("plugin", source.label)] = Plugin("plugin", source.name, source, error=reason)
+
     def _register(self, source: PluginSource) -> list[Plugin]:
         module = source.load()
-        self._manager.register(module, name=f"{source.distribution}:{source.name}")
+        _check_marks(module)
         try:
+            self._manager.register(module, name=f"{source.distribution}:{source.name}")
             self._manager.check_pending()
-            return [
+            found = [
                 Plugin(kind, registration.name, source, registration)
                 for kind, hook in KINDS.items()
                 for registration in self._call(module, hook)
@@ -142,11 +153,12 @@ class PluginRegistry:
         except Exception:
             self._manager.unregister(module)
             raise
+        self._modules[source] = module
+        return found
 
     def _call(self, module: Any, hook: str) -> Sequence[Registration[Any]]:
         """What ``module`` alone returns from ``hook``, checked: pluggy does not."""
-        others = [p for p in self._manager.get_plugins() if p is not module]
-        results = self._manager.subset_hook_caller(hook, remove_plugins=others)()
+        results = self._hook_of(module, hook)()
         found: list[Registration[Any]] = []
         for result in results:
             if not isinstance(result, Sequence) or isinstance(result, str):
@@ -168,6 +180,10 @@ class PluginRegistry:
                 option_fields(item.options)
                 found.append(item)
         return found
+
+    def _hook_of(self, module: Any, hook: str) -> Callable[..., list[Any]]:
+        others = [p for p in self._manager.get_plugins() if p is not module]
+        return self._manager.subset_hook_caller(hook, remove_plugins=others)
 
     def _add(self, plugin: Plugin) -> None:
         key = (plugin.kind, plugin.name)
@@ -200,9 +216,10 @@ class PluginRegistry:
         """
         plugin = self._plugins.get((kind, name))
         if plugin is None:
+            broken = "".join(f"; plugin {p.source.label} is broken: {p.error}" for p in self.broken())
             raise UnknownNameError(
                 f"unknown {kind} '{name}'; {suggest(name, self.names(kind))}; more come with "
-                f"'pip install aiop-{kind}-…' ('aiop plugins' lists what is installed)"
+                f"'pip install aiop-{kind}-…' ('aiop plugins' lists what is installed){broken}"
             )
         return plugin
 
@@ -228,8 +245,12 @@ class PluginRegistry:
         return self.create(selection.kind, selection.name, selection.options)
 
     def add_commands(self, cli: click.Group) -> None:
-        """Let plugins add their own commands to the command line."""
-        self._manager.hook.aiop_register_commands(cli=cli)
+        """Let plugins add their own commands to the command line; one that fails is listed as broken."""
+        for source, module in self._modules.items():
+            try:
+                self._hook_of(module, "aiop_register_commands")(cli=cli)
+            except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything
+                self._break(source, error)
 
 
 def _limited(sources: list[PluginSource], names: str | None) -> list[PluginSource]:
@@ -244,10 +265,24 @@ def _limited(sources: list[PluginSource], names: str | None) -> list[PluginSourc
     return [s for s in sources if s.name in wanted]
 
 
+def _check_marks(module: Any) -> None:
+    """The manager of pluggy passes over functions without its mark in silence.
+
+    Raises:
+        PluginError: if a hook lacks the mark, or there is no hook at all.
+    """
+    marked = [name for name in dir(module) if hasattr(getattr(module, name, None), _MARK)]
+    for name in dir(hookspecs):
+        if name.startswith("aiop_") and callable(getattr(module, name, None)) and name not in marked:
+            raise PluginError(f"'{name}' is not marked with @hookimpl (from aiop_core.hookspecs)")
+    if not marked:
+        raise PluginError("it has no hooks; mark at least one function with @hookimpl (from aiop_core.hookspecs)")
+
+
 def _explain_pending(module: Any, message: str) -> str:
     """The message of pluggy, or for a misspelt hook the nearest real one."""
     specs = [name for name in dir(hookspecs) if name.startswith("aiop_")]
     for name in dir(module):
-        if hasattr(getattr(module, name, None), f"{ENTRY_POINT_GROUP}_impl") and name not in specs:
+        if hasattr(getattr(module, name, None), _MARK) and name not in specs:
             return f"'{name}' is not a hook; {suggest(name, specs)}"
     return message

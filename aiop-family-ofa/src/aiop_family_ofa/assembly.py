@@ -12,7 +12,7 @@ from torch import nn
 
 from aiop_core.contracts import Architecture
 from aiop_family_ofa import calibration, checkpoints
-from aiop_family_ofa.options import ResNetOptions
+from aiop_family_ofa.options import SupernetOptions
 from aiop_family_ofa.plans import NetworkPlan
 from aiop_family_ofa.space import Space
 from aiop_family_ofa.weights import Supernet, initialise
@@ -24,7 +24,7 @@ M = TypeVar("M", bound=nn.Module)
 class Assembly(Generic[A]):
     """Makes modules; the supernet is read once, when the first module needs it."""
 
-    def __init__(self, space: Space[A], options: ResNetOptions, input_hw: tuple[int, int]) -> None:
+    def __init__(self, space: Space[A], options: SupernetOptions, input_hw: tuple[int, int]) -> None:
         self._space = space
         self._options = options
         self._input_hw = input_hw

@@ -80,19 +80,18 @@ def fetch(checkpoint: Checkpoint, folder: Path, *, sha256: str = "") -> Path:
     """
     path = folder / checkpoint.name
     record = path.with_name(f"{checkpoint.name}.sha256")
-    if path.exists():
-        recorded = record.read_text().split()[0] if record.exists() and record.read_text().strip() else ""
-        digest = verify(path, sha256 or recorded, git_blob="" if sha256 or recorded else checkpoint.git_blob)
-        if not recorded:
-            record.write_text(f"{digest}  {checkpoint.name}\n")
-        return path
     part = path.with_name(f"{checkpoint.name}.part")
     try:
+        if path.exists() and record.exists():
+            verify(path, sha256 or record.read_text().partition(" ")[0])
+            return path
         folder.mkdir(parents=True, exist_ok=True)
-        _download(checkpoint.address, part)
-        digest = verify(part, sha256, git_blob=checkpoint.git_blob)
+        if not path.exists():
+            _download(checkpoint.address, part)
+        new = path if path.exists() else part
+        digest = verify(new, sha256, git_blob=checkpoint.git_blob)
         record.write_text(f"{digest}  {checkpoint.name}\n")
-        part.replace(path)
+        new.replace(path)
     except WeightsError as error:
         part.unlink(missing_ok=True)
         raise WeightsError(f"{error} {_advice(checkpoint, path)}") from None

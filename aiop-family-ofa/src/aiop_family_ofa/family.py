@@ -9,7 +9,7 @@ import numpy as np
 
 from aiop_core.contracts import Architecture
 from aiop_family_ofa import graphs, mobile, resnet
-from aiop_family_ofa.options import MobileNetV3Options, ProxylessOptions, ResNetOptions
+from aiop_family_ofa.options import MobileNetV3Options, ProxylessOptions, SupernetOptions
 from aiop_family_ofa.sampling import sample
 from aiop_family_ofa.space import Space
 
@@ -32,7 +32,7 @@ class OFAFamily(Generic[A]):
 
     input_hw = (224, 224)
 
-    def __init__(self, space: Space[A], options: ResNetOptions) -> None:
+    def __init__(self, space: Space[A], options: SupernetOptions) -> None:
         self._space = space
         self._options = options
 
@@ -84,7 +84,7 @@ class OFAFamily(Generic[A]):
         return Assembly(self._space, self._options, self.input_hw)
 
 
-def create(options: ResNetOptions) -> OFAFamily[Any]:
+def create(options: SupernetOptions) -> OFAFamily[Any]:
     """The family that a class of options belongs to."""
     if isinstance(options, ProxylessOptions):
         return OFAFamily(mobile.proxyless(options.width), options)

@@ -22,8 +22,11 @@ SQUEEZE_REDUCTION = 4
 DROPOUT = 0.1
 """Source: once-for-all, ``OFAMobileNetV3`` and ``OFAProxylessNASNets``."""
 
-_BLOCK = re.compile(r"e(\d+)k(\d+)")
-_NAME = re.compile(r"(\w+)_e(\d+)_k(\d+)")
+TAPPED_STAGES = 4
+"""Those of strides 4 to 16; the features of stride 32 come after the last convolution. Source: AIO-P's heads."""
+
+_BLOCK = re.compile(r"e(\d+)k(\d+)", re.ASCII)
+_NAME = re.compile(r"(\w+)_e(\d+)_k(\d+)", re.ASCII)
 
 
 class MBConv(NamedTuple):
@@ -135,7 +138,7 @@ class MobileSpace:
             stem={0: ConvPlan(3, self.stem, self.stem_activation, kernel=3, stride=2)},
             stem_pool=False,
             blocks=blocks,
-            taps=tuple(taps[:4]),
+            taps=tuple(taps[:TAPPED_STAGES]),
             expand=ConvPlan(channels, self.expand, last),
             mix=ConvPlan(self.expand, self.mix, last, batch_norm=False) if self.mix else None,
             dropout=DROPOUT,
@@ -193,7 +196,7 @@ class MobileSpace:
         *prefix, ratio, kernel = found.groups()
         for name in prefix:
             specs.choice(name, (self.block_name,), "the kind of a block")
-        return int(ratio[:4]), int(kernel[:4])
+        return int(ratio), int(kernel)
 
     def _checked(self, stages: Sequence[Sequence[tuple[Any, Any]]]) -> MobileArchitecture:
         specs.entries(stages, (len(self.stages),), "the list of stages")

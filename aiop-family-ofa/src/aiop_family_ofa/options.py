@@ -12,8 +12,8 @@ SAMPLINGS = ("uniform", "depth")
 
 
 @dataclass(frozen=True)
-class ResNetOptions:
-    """Options of ``ofa_resnet``; widths are part of its specs."""
+class SupernetOptions:
+    """What all three families can be told."""
 
     sampling: str = option(
         "uniform", "uniform: every choice equally likely; depth: equal shares of every total depth", choices=SAMPLINGS
@@ -35,14 +35,19 @@ class ResNetOptions:
 
 
 @dataclass(frozen=True)
-class ProxylessOptions(ResNetOptions):
+class ProxylessOptions(SupernetOptions):
     """Options of ``ofa_pn``."""
 
     width: float = option(1.3, "width multiplier", choices=(1.3,), source="the published supernet")
 
 
 @dataclass(frozen=True)
-class MobileNetV3Options(ResNetOptions):
+class MobileNetV3Options(SupernetOptions):
     """Options of ``ofa_mbv3``."""
 
     width: float = option(1.2, "width multiplier", choices=(1.0, 1.2), source="AIO-P uses 1.2")
+
+
+@dataclass(frozen=True)
+class ResNetOptions(SupernetOptions):
+    """Options of ``ofa_resnet``; widths are part of its specs."""

@@ -24,9 +24,9 @@ STAGE_CHANNELS = (256, 512, 1024, 2048)
 BN_EPS = 1e-5
 """Source of all: once-for-all, ``OFAResNets`` and ``ResNets``."""
 
-_STEM = re.compile(r"d(\d)w([\d.]{1,6})w([\d.]{1,6})")
-_STAGE = re.compile(r"w([\d.]{1,6}):(.*)")
-_BLOCK = re.compile(r"e([\d.]{1,6})")
+_STEM = re.compile(r"d(\d)w([\d.]{1,6})w([\d.]{1,6})", re.ASCII)
+_STAGE = re.compile(r"w([\d.]{1,6}):(.*)", re.ASCII)
+_BLOCK = re.compile(r"e([\d.]{1,6})", re.ASCII)
 
 
 class ResNetStage(NamedTuple):
@@ -194,4 +194,12 @@ def _groups(pattern: re.Pattern[str], text: str, what: str, example: str) -> lis
     found = pattern.fullmatch(text.strip())
     if found is None:
         raise ValueError(f"{text!r:.40} is not {what}, expected the like of '{example}'")
-    return [float(group) if re.fullmatch(r"\d+\.?\d*", group) else group for group in found.groups()]
+    return [_number(group) for group in found.groups()]
+
+
+def _number(text: str) -> Any:
+    """The number that ``text`` is, or ``text``."""
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        return text

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aiop_core.contracts import NoOptions, Predictor, Registration
 from aiop_core.hookspecs import hookimpl
 from aiop_predictor_features.options import GbtOptions
 
 
-def _constant_mean(_: NoOptions) -> Predictor:
-    from aiop_predictor_features.lines import ConstantMean  # noqa: PLC0415 (numpy)
+def _line(name: str) -> Callable[[NoOptions], Predictor]:
+    def create(_: NoOptions) -> Predictor:
+        from aiop_predictor_features import lines
 
-    return ConstantMean()
+        predictor: Predictor = getattr(lines, name)()
+        return predictor
 
-
-def _flops_only(_: NoOptions) -> Predictor:
-    from aiop_predictor_features.lines import FlopsOnly  # noqa: PLC0415 (numpy)
-
-    return FlopsOnly()
-
-
-def _params_only(_: NoOptions) -> Predictor:
-    from aiop_predictor_features.lines import ParamsOnly  # noqa: PLC0415 (numpy)
-
-    return ParamsOnly()
+    return create
 
 
 def _gbt(options: GbtOptions) -> Predictor:
-    from aiop_predictor_features.trees import GradientBoostedTrees  # noqa: PLC0415 (scikit-learn)
+    from aiop_predictor_features.trees import GradientBoostedTrees
 
     return GradientBoostedTrees(options)
 
@@ -37,8 +29,8 @@ def _gbt(options: GbtOptions) -> Predictor:
 def aiop_register_predictors() -> Sequence[Registration[Predictor]]:
     """Baselines, from the simplest to the strongest."""
     return [
-        Registration("constant_mean", "the mean of the training labels", _constant_mean),
-        Registration("flops_only", "a line through log10 FLOPs", _flops_only),
-        Registration("params_only", "a line through log10 parameters", _params_only),
+        Registration("constant_mean", "the mean of the training labels", _line("constant_mean")),
+        Registration("flops_only", "a line through log10 FLOPs", _line("flops_only")),
+        Registration("params_only", "a line through log10 parameters", _line("params_only")),
         Registration("gbt", "gradient-boosted trees on graph features", _gbt, GbtOptions),
     ]

@@ -190,7 +190,7 @@ class Gather:
 
     def __call__(self, values: Float[Tensor, "m d"]) -> Float[Tensor, "n d"]:
         """The sums of ``values``."""
-        total: Tensor = _Sum.apply(values, self)  # type: ignore[no-untyped-call]  # torch's Function is untyped
+        total: Tensor = _Sum.apply(values, self)
         return total
 
 

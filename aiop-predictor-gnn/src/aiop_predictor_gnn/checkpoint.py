@@ -95,7 +95,7 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> 
                 f"{source}: tensor '{name}' has shape {found.get(name, 'none')}, the network needs "
                 f"{expected.get(name, 'none')}; it was saved by another network"
             )
-    network.load_state_dict(dict(state))
+    network.load_state_dict(dict(state), assign=True)
 
 
 def from_paper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -112,7 +112,9 @@ def from_paper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         module = next((module for module in PAPER_NAMES if name.startswith(module + ".")), None)
         if module is None:
-            raise WeightsError(f"tensor '{name}' is not one of the research code's CGRegressor; allowed are {', '.join(PAPER_NAMES)}")
+            raise WeightsError(
+                f"tensor '{name}' is not one of the research code's CGRegressor; allowed are {', '.join(PAPER_NAMES)}"
+            )
         rest = name.removeprefix(module).replace(".lin_l.", ".lin_rel.").replace(".lin_r.", ".lin_root.")
         ours[PAPER_NAMES[module] + rest] = value
     return ours

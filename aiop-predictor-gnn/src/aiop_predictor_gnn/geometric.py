@@ -15,7 +15,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import GraphConv, global_mean_pool
 
 from aiop_core.graph.model import GraphSet
-from aiop_predictor_gnn.encoder import GraphRegressor
+from aiop_predictor_gnn.encoder import HIDDEN, GraphRegressor
 from aiop_predictor_gnn.nodes import NodeFeatures, NodeTable
 
 
@@ -32,15 +32,13 @@ class GeometricRegressor(nn.Module):
         self.network = network
         self.layers = nn.ModuleList()
         for layer in network.encoder.layers:
-            conv = GraphConv(layer.lin_rel.in_features, layer.lin_rel.out_features)
+            conv = GraphConv(HIDDEN, HIDDEN)
             conv.load_state_dict(layer.state_dict())
             self.layers.append(conv)
 
     def forward(self, data: Data) -> Tensor:
         """One number for each graph of a PyG batch of :func:`geometric_data`."""
-        x = self.network.embedding(
-            NodeFeatures(data.op, data.resolution, data.kernel, data.bias, data.weighted)
-        )
+        x = self.network.embedding(NodeFeatures(data.op, data.resolution, data.kernel, data.bias, data.weighted))
         for layer in self.layers:
             x = torch.tanh(layer(x, data.edge_index))
         return self.network.head(global_mean_pool(x, data.batch))

@@ -94,7 +94,9 @@ class NodeTable:
             resolution /= largest.repeat(2, axis=1)[graphs.graph_of_node]
         weighted = np.isin(np.arange(len(Op)), list(WEIGHTED))[op]
         kernel = np.clip(columns["kernel"], 0, vocabulary.kernels - 1).astype(np.int64) * weighted[:, None]
-        return cls(np.array(vocabulary.ops)[op], resolution, kernel, columns["bias"] * weighted.astype(np.int64), weighted)
+        return cls(
+            np.array(vocabulary.ops)[op], resolution, kernel, columns["bias"] * weighted.astype(np.int64), weighted
+        )
 
     def __len__(self) -> int:
         return len(self.op)
@@ -107,7 +109,13 @@ class NodeTable:
         """Each node's features as four 64-bit words, equal if and only if all features are."""
         words: np.ndarray[Any, Any] = np.empty((4, len(self)), dtype=np.uint64)
         words[:3] = np.ascontiguousarray(self.resolution).view(np.uint64).T
-        words[3] = self.op | self.kernel[:, 0] << 16 | self.kernel[:, 1] << 32 | self.bias << 48 | self.weighted.astype(np.int64) << 49
+        words[3] = (
+            self.op
+            | self.kernel[:, 0] << 16
+            | self.kernel[:, 1] << 32
+            | self.bias << 48
+            | self.weighted.astype(np.int64) << 49
+        )
         return words
 
     def tensors(self, device: str | torch.device) -> NodeFeatures:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aiop_core.options import option
-from aiop_core.records.scaling import SCALINGS
 
 
 @dataclass(frozen=True)
 class GnnOptions:
     """What is learnt, from which node features, and for how long."""
 
-    scaling: str = option("standardise", "what is learnt instead of the label", choices=SCALINGS)
+    scaling: str = option(
+        "standardise",
+        "what is learnt instead of the label (standardise_flops: the paper's equation 5)",
+        choices=("none", "standardise", "standardise_flops"),
+    )
     normalise: str = option(
         "fixed",
         "divide heights, widths and channels by 256, 256, 512 (fixed: size stays visible; the paper's for "
@@ -22,7 +25,9 @@ class GnnOptions:
     vocabulary: str = option(
         "aiop", "operations with an embedding of their own: all, or the paper's 32", choices=("aiop", "paper")
     )
-    lr: float = option(1e-3, "Adam's highest learning rate, reached after a warm-up, then falling as a cosine", minimum=0)
+    lr: float = option(
+        1e-3, "Adam's highest learning rate, reached after a warm-up, then falling as a cosine", minimum=0
+    )
     weight_decay: float = option(0.0, "decoupled weight decay", minimum=0)
     batch_size: int = option(32, "graphs a step", minimum=1, source="paper")
     epochs: int = option(40, "passes over the training set, if they are more than min-steps", minimum=1, source="paper")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _create(options: GnnOptions) -> GnnPredictor:
-    from aiop_predictor_gnn.predictor import GnnPredictor  # noqa: PLC0415 (torch)
+    from aiop_predictor_gnn.predictor import GnnPredictor
 
     return GnnPredictor(options)
 

@@ -45,10 +45,8 @@ class GnnPredictor:
         labels = checked_labels(train.labels)
         size = gflops(macs(train.graphs))
         self.scaling = LabelScaling.fit(self.options.scaling, labels, size)
-        # Layers draw their initial weights from the global generator: fork it.
-        with torch.random.fork_rng(devices=[]):
-            torch.random.default_generator.manual_seed(seed)
-            self.network = GraphRegressor(VOCABULARIES[self.options.vocabulary]).to(device)
+        generator = torch.Generator().manual_seed(seed)
+        self.network = GraphRegressor.initialised(VOCABULARIES[self.options.vocabulary], generator).to(device)
         return FitReport(
             train_network(
                 self.network,
@@ -90,7 +88,7 @@ class GnnPredictor:
         network = self._fitted()
         settings = {
             "version": metadata.version("aiop-predictor-gnn"),
-                        "options": options_dict(self.options),
+            "options": options_dict(self.options),
             "scaling": dataclasses.asdict(self.scaling),
             "ops": VOCABULARIES[self.options.vocabulary].op_names,
         }
@@ -110,7 +108,8 @@ class GnnPredictor:
                 f"{folder / SETTINGS_FILE} knows {len(settings.get('ops', ()))} operations, this version's "
                 f"vocabulary '{vocabulary.name}' others ({len(vocabulary.op_names)}); fit the predictor again"
             )
-        network = GraphRegressor(vocabulary)
+        with torch.device("meta"):
+            network = GraphRegressor(vocabulary)
         read_weights(folder, network)
         self.options, self.scaling, self.network = options, scaling, network
 

@@ -70,7 +70,9 @@ def train(
     report = {"train_labels": float(len(kept)), "validation_labels": float(aside)}
     best_loss, best_step, best_state = math.inf, 0, network.state_dict()
     losses: list[Tensor] = []
-    for step, (ids, batch) in zip(range(1, steps + 1), _batches(layers, kept, options.batch_size, rng, device), strict=False):
+    for step, (ids, batch) in zip(
+        range(1, steps + 1), _batches(layers, kept, options.batch_size, rng, device), strict=False
+    ):
         loss = functional.mse_loss(network(batch), wanted[ids])
         optimizer.zero_grad()
         loss.backward()

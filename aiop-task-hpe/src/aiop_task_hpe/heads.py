@@ -15,14 +15,18 @@ import math
 from collections.abc import Sequence
 
 import torch
-from aiop_core.contracts import Level
-from aiop_core.errors import ContractError, OptionError
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from aiop_core.contracts import Level
+from aiop_core.errors import ContractError, OptionError
 
 KERNEL = 4
 FILTERS = 256
 """Width of every stage (paper)."""
+
+LAST_DEVIATION = 0.001
+"""Of the last convolution's first weights (Xiao et al., "Simple Baselines for Human Pose Estimation", 2018)."""
 
 RESNET_WIDTHS = (256, 512, 1024, 2048)
 """The widest levels of the ResNet-50 space: what its shared head pads all levels to."""
@@ -136,7 +140,8 @@ class ChannelPadding(nn.Module):
                 "give one width for each level, none smaller than the level"
             )
         self.levels = tuple(
-            Level(width, level.stride) for width, level in zip(widths or [v.channels for v in levels], levels, strict=True)
+            Level(width, level.stride)
+            for width, level in zip(widths or [v.channels for v in levels], levels, strict=True)
         )
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
@@ -170,8 +175,11 @@ def deconv_stages(coarsest: Level, filters: int, output_stride: int) -> nn.Modul
     )
 
 
-def draw_weights(head: nn.Module, generator: torch.Generator) -> None:
-    """Draw a head's weights anew, as Simple Baselines does: normal, small, no bias.
+def draw_weights(head: DeconvHPEHead | SkipDeconvHPEHead, generator: torch.Generator) -> None:
+    """Draw a head's weights anew: He's normal ones, no bias, and nearly empty heat maps.
+
+    The last convolution starts at a deviation of 0.001, as in Simple Baselines, so that a
+    short training does not begin with unlearning random maps.
 
     Args:
         head: changed in place; its batch normalisations become the identity.
@@ -179,10 +187,11 @@ def draw_weights(head: nn.Module, generator: torch.Generator) -> None:
     """
     for module in head.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            fan = module.weight[0].numel() if isinstance(module, nn.Conv2d) else module.in_channels * KERNEL**2 / 4
-            weights = torch.randn(module.weight.shape, generator=generator) * math.sqrt(2 / fan)
+            # each output of a stride-2 transposed convolution sees a quarter of its kernel
+            fan = module.in_channels * (KERNEL**2 / 4 if isinstance(module, nn.ConvTranspose2d) else 1)
+            deviation = LAST_DEVIATION if module is head.heat_maps else math.sqrt(2 / fan)
             with torch.no_grad():
-                module.weight.copy_(weights)
+                module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * deviation)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):

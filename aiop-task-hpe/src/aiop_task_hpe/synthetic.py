@@ -22,8 +22,11 @@ from PIL import Image, ImageDraw
 from aiop_task_hpe.joints import JOINTS
 
 SUPERSAMPLING = 2
-LEFT_SHADE = 0.72
+LEFT_SHADE = 0.6
 """Brightness of left limbs relative to right ones: the only cue besides the pose."""
+
+PALETTE = {"skin": (228, 178, 140), "shirt": (190, 62, 58), "trousers": (62, 84, 190)}
+"""Mean colours (RGB): alike enough that a few hundred images teach what a limb is."""
 
 TORSO_HEIGHTS = 3.2
 """A standing figure is about this many torso lengths tall."""
@@ -68,8 +71,7 @@ class SyntheticFigures:
     def patch(self, index: int) -> tuple[UInt8[np.ndarray, "h w 3"], Points, np.ndarray[Any, Any]]:
         """Image, joints as (x, y) pixels counted from pixel centres, and which are annotated."""
         image, joints = draw_figure(np.random.default_rng((self.seed, self.first + index)), self.size)
-        inside = ((joints >= 0) & (joints <= self.size - 1)).all(axis=1)
-        return image, joints, inside
+        return image, joints, np.ones(len(joints), dtype=bool)
 
 
 def draw_figure(rng: Rng, size: int) -> tuple[UInt8[np.ndarray, "h w 3"], Points]:
@@ -82,7 +84,7 @@ def draw_figure(rng: Rng, size: int) -> tuple[UInt8[np.ndarray, "h w 3"], Points
     if rng.random() < 0.35:
         other = _place(_pose(rng), rng, big)
         side = big * rng.uniform(0.42, 0.6) * (1 if rng.random() < 0.5 else -1)
-        _draw_person(rng, draw, other + (side, rng.uniform(-0.2, 0.2) * big), _torso_length(other))
+        _draw_person(rng, draw, other + np.array([side, rng.uniform(-0.2, 0.2) * big]), _torso_length(other))
     joints = _place(_pose(rng), rng, big)
     _draw_person(rng, draw, joints, _torso_length(joints))
     if rng.random() < 0.3:
@@ -139,7 +141,12 @@ def _torso_length(joints: np.ndarray[Any, Any]) -> float:
 
 
 def _color(rng: Rng) -> np.ndarray[Any, Any]:
-    return rng.uniform(30, 235, 3)
+    """Any colour, half of the time one that a person could wear."""
+    return rng.uniform(30, 235, 3) if rng.random() < 0.5 else _dye(rng, list(PALETTE)[int(rng.integers(3))])
+
+
+def _dye(rng: Rng, what: str) -> np.ndarray[Any, Any]:
+    return np.array(PALETTE[what]) * rng.uniform(0.65, 1.1) + rng.normal(0, 18, 3)
 
 
 def _rgb(color: np.ndarray[Any, Any]) -> tuple[int, int, int]:
@@ -163,10 +170,8 @@ def _bone(
 
 
 def _draw_person(rng: Rng, draw: ImageDraw.ImageDraw, joints: np.ndarray[Any, Any], unit: float) -> None:
-    skin = np.array([225, 180, 150]) * rng.uniform(0.45, 1.05) + rng.normal(0, 6, 3)
-    cover = {"skin": skin, "shirt": _color(rng), "trousers": _color(rng)}
-    if rng.random() < 0.4:
-        cover["shirt"] = skin
+    cover = {what: _dye(rng, what) for what in PALETTE}
+    skin = cover["skin"]
     stout = unit * rng.uniform(0.8, 1.25)
     arms_last = rng.random() < 0.7
     order = _LIMBS[:4] + _LIMBS[4:] if arms_last else _LIMBS[4:] + _LIMBS[:4]
@@ -210,7 +215,7 @@ def _torso(
 def _background(rng: Rng, size: int) -> Image.Image:
     """Coarse and fine random texture in two colours."""
     coarse, fine = int(rng.integers(2, 6)), int(rng.integers(8, 24))
-    base = _color(rng)
+    base = rng.uniform(50, 190) + rng.normal(0, 12, 3)
     texture = base + rng.normal(0, 30, (coarse, coarse, 3))
     image = Image.fromarray(np.clip(texture, 0, 255).astype(np.uint8)).resize((size, size), Image.Resampling.BILINEAR)
     detail = np.clip(base + rng.normal(0, 45, (fine, fine, 1)) + np.zeros(3), 0, 255).astype(np.uint8)

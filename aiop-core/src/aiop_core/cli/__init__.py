@@ -19,9 +19,8 @@ def main() -> None:
     debug = "--debug" in sys.argv
     warnings.showwarning = _show_warning
     try:
-        build_cli(PluginRegistry()).main(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        code = build_cli(PluginRegistry()).main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -71,6 +71,7 @@ config_option = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="TOML or JSON file with the options; flags win over it.",
+    expose_value=False,
 )
 
 

@@ -120,6 +120,7 @@ def _convolution(recorder: Recorder, call: Call) -> None:
         [x, weight, bias],
         call.out,
         axis=1,
+        reads=1,
         kernel=_pair(weight.shape[2:]),
         stride=_pair(call.arg(3, "stride", 1)),
         groups=groups,
@@ -130,7 +131,7 @@ def _convolution(recorder: Recorder, call: Call) -> None:
 def _linear(recorder: Recorder, call: Call) -> None:
     """``addmm(bias, x, weight)``, ``mm(x, weight)`` or ``linear(x, weight, bias)``."""
     bias = call.args[0] if call.name == "addmm" else call.arg(2, "bias")
-    recorder.emit(Op.MatMul, call.tensors(), call.out, axis=call.out.ndim - 1, bias=bias is not None)
+    recorder.emit(Op.MatMul, call.tensors(), call.out, axis=call.out.ndim - 1, reads=-1, bias=bias is not None)
 
 
 def _batched_product(recorder: Recorder, call: Call) -> None:

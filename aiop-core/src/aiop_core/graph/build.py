@@ -63,8 +63,9 @@ class GraphBuilder:
         Raises:
             GraphError: if an input is not a node yet, or ``out`` is missing for a source.
         """
-        if any(not 0 <= node < len(self._rows) for node in inputs):
-            raise GraphError(f"{op.name} reads node {max(inputs)}, but only {len(self._rows)} nodes exist so far")
+        for node in inputs:
+            if not 0 <= node < len(self._rows):
+                raise GraphError(f"{op.name} reads node {node}, but only {len(self._rows)} nodes exist so far")
         if not inputs and out is None:
             raise GraphError(f"{op.name} has no inputs, so its output shape must be given")
         if seen is None:

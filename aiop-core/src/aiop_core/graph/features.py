@@ -100,4 +100,5 @@ def _by_graph(reduce: np.ufunc, values: np.ndarray[Any, Any], graphs: GraphSet) 
 
 def _mean(total: np.ndarray[Any, Any], count: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """``total / count``, and 0 where nothing was counted."""
-    return total / np.maximum(count, 1)
+    mean: np.ndarray[Any, Any] = total / np.maximum(count, 1)
+    return mean

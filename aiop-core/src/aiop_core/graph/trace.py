@@ -89,14 +89,27 @@ class Recorder(TorchDispatchMode):
         names = frozenset().union(*(self.value(c).params for c in constants if isinstance(c, Tensor)))
         return sum(self._uncounted.pop(name, 0) for name in names)
 
-    def emit(self, op: Op, args: list[Any], out: Tensor, *, axis: int | None = None, **attributes: Any) -> None:
-        """Append the node that makes ``out`` from those of ``args`` that are tensors."""
+    def emit(
+        self,
+        op: Op,
+        args: list[Any],
+        out: Tensor,
+        *,
+        axis: int | None = None,
+        reads: int | None = None,
+        **attributes: Any,
+    ) -> None:
+        """Append the node that makes ``out`` from those of ``args`` that are tensors.
+
+        ``axis`` and ``reads`` are the channel axes of ``out`` and of the activations that it
+        is made from, where the operation fixes them; by default channels stay where they were.
+        """
         inputs = [a for a in args if self.is_activation(a)]
         nodes = [node for a in inputs if (node := self.value(a).node) is not None]
         params = self.claim([a for a in args if not self.is_activation(a)])
         if axis is None:
             axis = next((self.value(a).axis for a in inputs if a.ndim == out.ndim), 1 if out.ndim > 3 else out.ndim - 1)
-        read = [self.shape(a, self.value(a).axis) for a in inputs]
+        read = [self.shape(a, self.value(a).axis if reads is None else reads) for a in inputs]
         seen = read[0] if op is Op.Concat else min(read, key=math.prod)
         node = self.builder.add(op, nodes, self.shape(out, axis), seen=seen, params=params, **attributes)
         self.bind(out, Value(node, axis))
@@ -155,7 +168,8 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Graph:
 
     Args:
         module: any; its weights and training mode stay as they are.
-        input_shape: of one input without the batch axis, e.g. (3, 224, 224).
+        input_shape: of one input without the batch axis: (channels, height, width) of an
+            image, or (length, features) of a sequence.
 
     Raises:
         GraphError: if the module cannot run on an input of that shape, needs the contents
@@ -165,8 +179,8 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Graph:
     buffers = {name: torch.empty_like(b, device="meta") for name, b in module.named_buffers()}
     image = torch.empty(1, *input_shape, device="meta")
     recorder = Recorder(parameters)
-    height, width, channels = (*input_shape[1:], 1, 1)[0], (*input_shape[1:], 1, 1)[1], input_shape[0]
-    recorder.bind(image, Value(recorder.builder.input((height, width), channels), 1))
+    axis = 1 if len(input_shape) == 3 else image.ndim - 1
+    recorder.bind(image, Value(recorder.builder.add(Op.Input, (), recorder.shape(image, axis)), axis))
     try:
         with _inference(module), recorder:
             result = functional_call(module, {**parameters, **buffers}, (image,))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -51,7 +52,8 @@ class Labeller:
         """
         started = time.perf_counter()
         seed = int.from_bytes(hashlib.sha256(f"{self.seed}:{architecture.spec}".encode()).digest()[:4])
-        model = self.task.model(self.family.backbone(architecture))
+        with _initialisation(seed):
+            model = self.task.model(self.family.backbone(architecture))
         graphs = dict(self.task.graphs(model))
         scores = {
             f"{name}/{key}": float(value)
@@ -85,6 +87,16 @@ class Labeller:
                 raise LabelError(f"{metric.name} of {architecture.spec} is {value}; it was not stored")
             if metric.unit == "fraction" and not 0 <= value <= 1:
                 raise LabelError(f"{metric.name} of {architecture.spec} is {value}, not a fraction from 0 to 1")
+
+
+@contextmanager
+def _initialisation(seed: int) -> Iterator[None]:
+    """Random weights follow from ``seed``, and torch's global state is as before afterwards."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 @dataclass

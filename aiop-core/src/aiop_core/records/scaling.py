@@ -88,11 +88,13 @@ class LabelScaling:
 
     def transform(self, labels: Float[np.ndarray, " n"], gflops: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Labels as training targets."""
-        return (labels / self._size_term(gflops) - self.mean) / self.deviation
+        targets: np.ndarray[Any, Any] = (labels / self._size_term(gflops) - self.mean) / self.deviation
+        return targets
 
     def inverse(self, targets: Float[np.ndarray, " n"], gflops: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Targets, or predictions of them, as labels."""
-        return (targets * self.deviation + self.mean) * self._size_term(gflops)
+        labels: np.ndarray[Any, Any] = (targets * self.deviation + self.mean) * self._size_term(gflops)
+        return labels
 
-    def _size_term(self, gflops: Float[np.ndarray, " n"]) -> Any:
-        return np.log10(gflops + 1) + 1 if self.kind == "standardise_flops" else 1.0
+    def _size_term(self, gflops: Float[np.ndarray, " n"]) -> np.ndarray[Any, Any]:
+        return np.log10(gflops + 1) + 1 if self.kind == "standardise_flops" else np.ones(())

@@ -1,0 +1,145 @@
+"""Training of one architecture, and what it finds afterwards."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from aiop_core.contracts import Progress
+from aiop_core.errors import LabelError
+from aiop_task_hpe.augment import Change, Strength, cut, heat_maps, normalised
+from aiop_task_hpe.joints import FLIP
+from aiop_task_hpe.options import Settings
+from aiop_task_hpe.patches import Patches, PatchStore
+from aiop_task_hpe.pck import decode
+
+HeatMaps = Float[Tensor, "n joints h w"]
+
+EVALUATION_BATCH = 64
+
+
+def fit(
+    model: nn.Module, store: PatchStore, settings: Settings, *, seed: int, device: str, progress: Progress
+) -> float:
+    """Train ``model`` in place and return the mean loss of the last epoch.
+
+    Order, augmentation and whatever the model itself draws (dropout) come from ``seed``;
+    the global generator is left as it was. The same seed gives the same weights on the
+    CPU with the same number of threads.
+
+    Raises:
+        LabelError: if the loss is not finite any more.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    model.to(device).to(memory_format=torch.channels_last).train()
+    batch = min(settings.batch, len(store))
+    per_epoch = len(store) // batch  # the incomplete last batch would spoil batch-norm statistics
+    steps = settings.epochs * per_epoch
+    optimiser = _optimiser(model, settings)
+    strength = Strength(settings.flip, settings.scale, settings.rotation, settings.color)
+    step, mean_loss = 0, 0.0
+    with _own_randomness(seed, device):
+        for epoch in range(settings.epochs):
+            order = torch.randperm(len(store), generator=generator)[: per_epoch * batch].numpy()
+            mean_loss = 0.0
+            for patches in store.batches(order, batch):
+                for group in optimiser.param_groups:
+                    group["lr"] = settings.lr * rate(step / steps, settings)
+                changed = cut(patches, Change.draw(len(patches), strength, generator), settings.input_size)
+                loss = loss_of(model(normalised(changed.images, device)), changed, settings)
+                value = float(loss.detach())
+                if not math.isfinite(value):
+                    raise LabelError(
+                        f"the loss became {value} in step {step + 1} of {steps} (epoch {epoch + 1}); "
+                        f"lower lr, now {settings.lr:g}, or lengthen warmup, now {settings.warmup:g}"
+                    )
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                mean_loss += value / per_epoch
+                step += 1
+                progress(step, steps, f"loss {value:.4g}")
+        if settings.recalibrate:
+            recalibrate(model, store, settings, device=device)
+    return mean_loss
+
+
+def _optimiser(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if settings.optimiser == "adam":
+        return torch.optim.Adam(trained, lr=settings.lr)
+    return torch.optim.RMSprop(trained, lr=settings.lr)
+
+
+@contextmanager
+def _own_randomness(seed: int, device: str) -> Iterator[None]:
+    """Dropout and the like can only draw from the global generator: seed it, and put it back after."""
+    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def rate(share: float, settings: Settings) -> float:
+    """The learning rate, relative to its highest, after ``share`` of all steps."""
+    if share < settings.warmup:
+        return max(share / settings.warmup, 0.05)
+    if settings.schedule == "step":
+        return 0.1 ** bisect.bisect_right(sorted(settings.lr_steps), share)
+    return 0.5 * (1 + math.cos(math.pi * (share - settings.warmup) / (1 - settings.warmup)))
+
+
+def loss_of(maps: HeatMaps, patches: Patches, settings: Settings) -> Tensor:
+    """Mean squared error between a network's maps and the joints' Gaussians, over annotated joints."""
+    target = heat_maps(
+        patches.joints, size=settings.input_size, stride=settings.output_stride, sigma=settings.sigma
+    ).to(maps.device)
+    weight = patches.annotated.to(maps.device, torch.float32)
+    error = ((maps - target) ** 2).mean(dim=(2, 3))
+    return (error * weight).sum() / weight.sum().clamp(min=1)
+
+
+def recalibrate(model: nn.Module, store: PatchStore, settings: Settings, *, device: str) -> None:
+    """Measure batch-norm statistics anew, as the plain mean over ``settings.recalibrate`` batches.
+
+    After few steps the running statistics still remember the first weights.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    model.train()
+    with torch.no_grad():
+        for first in range(0, min(settings.recalibrate * EVALUATION_BATCH, len(store)), EVALUATION_BATCH):
+            patches = store.get(range(first, min(first + EVALUATION_BATCH, len(store))))
+            images = cut(patches, Change.none(len(patches)), settings.input_size).images
+            if len(images) > 1:
+                model(normalised(images, device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def find_joints(
+    model: nn.Module, store: PatchStore, settings: Settings, *, device: str
+) -> tuple[Float[Tensor, "n 14 2"], Float[Tensor, "n 14 2"], Bool[Tensor, "n 14"]]:
+    """Where the model sees the joints of all persons, where they are, and which are annotated."""
+    model.to(device).to(memory_format=torch.channels_last).eval()
+    found, joints, annotated = [], [], []
+    with torch.no_grad():
+        for first in range(0, len(store), EVALUATION_BATCH):
+            patches = store.get(range(first, min(first + EVALUATION_BATCH, len(store))))
+            cuts = cut(patches, Change.none(len(patches)), settings.input_size)
+            images = normalised(cuts.images, device)
+            maps = model(images)
+            if settings.flip_test:
+                maps = (maps + model(images.flip(-1))[:, list(FLIP)].flip(-1)) / 2
+            found.append(decode(maps.float().cpu(), stride=settings.output_stride))
+            joints.append(cuts.joints)
+            annotated.append(patches.annotated)
+    return torch.cat(found), torch.cat(joints), torch.cat(annotated)

@@ -1,0 +1,179 @@
+"""``aiop run`` and ``aiop label`` on the reference plugin."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from aiop_core.contracts import Metric
+from aiop_core.errors import LabelError
+from aiop_core.plugins import PluginSource
+from aiop_core.records.cache import GraphCache
+from aiop_core.records.store import LabelStore
+from aiop_core.testing import reference
+
+RUN = ("run", "--task", "reference", "--family", "reference", "--images", 8, "--task.epochs", 1)
+
+
+def test_run_leaves_everything_needed_and_predicts_again(aiop, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = aiop(*RUN, "--count", 6, "--folds", 3, "--out", out, "--json")
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    assert (result["labels"], result["labelled"], result["skipped"]) == (6, 6, 0)
+    assert set(result["scores"]["reference"]) == {"mae", "spearman", "kendall", "ndcg"}
+    cache = GraphCache.load(out / "graphs.safetensors")
+    store = LabelStore(out)
+    assert sorted(cache.specs) == sorted(r.spec for r in store)
+    assert cache.metric.name == "quarter_accuracy"
+    assert all(spec in (out / "report.html").read_text() for spec in cache.specs)
+    assert json.loads((out / "options.json").read_text())["task"] == {"name": "reference", "images": 8, "epochs": 1}
+    assert "aiop-core" in json.loads((out / "results.json").read_text())["provenance"]["versions"]
+
+    predicted = aiop("predict", "--predictor", out / "predictor", "--json", "d1-w4-k3", "d2-w8-k5")
+    assert predicted.code == 0, predicted.err
+    rows = json.loads(predicted.out)["predictions"]
+    assert sorted(r["model"] for r in rows) == ["d1-w4-k3", "d2-w8-k5"]
+    assert rows[0]["predicted"] >= rows[1]["predicted"]
+
+    again = aiop("run", "--config", out / "options.json", "--count", 7, "--folds", 3, "--out", out)
+    assert again.code == 0, again.err
+    assert "6 of 7 architectures are labelled already: skipped" in again.err
+    assert "quarter_accuracy of 7 architectures" in again.out
+    assert f"Report: {out / 'report.html'}" in again.out
+
+
+def test_labels_do_not_depend_on_order_or_slices(aiop, tmp_path: Path) -> None:
+    label = ("label", "--task", "reference", "--family", "reference", "--images", 8)
+    whole = json.loads(aiop(*label, "--count", 4, "--out", tmp_path / "a", "--json").out)["records"]
+    for start in (2, 0):
+        sliced = aiop(*label, "--start", start, "--count", 2, "--out", tmp_path / "b", "--json")
+    by_spec = {r["spec"]: r["labels"] for r in json.loads(sliced.out)["records"]}
+    assert by_spec == {r["spec"]: r["labels"] for r in whole}
+    assert len(by_spec) == 4
+
+
+def test_other_options_in_the_same_folder_are_refused(aiop, tmp_path: Path) -> None:
+    assert aiop(*RUN, "--count", 4, "--folds", 2, "--out", tmp_path).code == 0
+    other = aiop(*RUN[:-1], 2, "--count", 4, "--out", tmp_path)
+    assert other.code == 1
+    assert other.err.startswith(f"Error: {tmp_path} holds labels made with other options (task.epochs is 1 there and 2")
+    assert other.err.count("\n") == 1
+
+
+def test_dry_run_trains_nothing(aiop, tmp_path: Path) -> None:
+    shown = aiop(*RUN, "--count", 3, "--out", tmp_path / "run", "--dry-run")
+    assert json.loads(shown.out)["task"]["images"] == 8
+    specs = json.loads(aiop("label", *RUN[1:], "--count", 3, "--out", tmp_path / "run", "--dry-run").out)["specs"]
+    assert len(specs) == 3
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_few_labels_to_judge(aiop, tmp_path: Path) -> None:
+    done = aiop(*RUN, "--count", 3, "--out", tmp_path)
+    assert done.code == 1
+    assert "3 labels are too few to judge a predictor; label at least 4 (--count)" in done.err
+    assert len(LabelStore(tmp_path)) == 3
+
+
+def test_unknown_metric(aiop, tmp_path: Path) -> None:
+    done = aiop(*RUN, "--count", 4, "--out", tmp_path, "--metric", "accuracy")
+    assert done.code == 1
+    assert "the task does not measure 'accuracy'; did you mean 'quarter_accuracy'?" in done.err
+
+
+class Diverging(reference.ReferenceTask):
+    """Gives no valid label for one architecture."""
+
+    value = float("nan")
+
+    def evaluate(self, model, *, device):
+        wide = model.body.levels[0].channels == 8
+        return {self.metrics[0].name: self.value if wide else 0.5}
+
+
+class TooLarge(Diverging):
+    value = 47.0
+
+
+class Percent(Diverging):
+    metrics = (Metric("error", unit="percent", higher_is_better=False),)
+    value = 47.0
+
+
+class Misnamed(reference.ReferenceTask):
+    def evaluate(self, model, *, device):
+        return {"other": 0.5}
+
+
+def module_with(task: type) -> object:
+    """The reference plugin with another task."""
+
+    class Plugin:
+        aiop_register_families = staticmethod(reference.aiop_register_families)
+        aiop_register_predictors = staticmethod(reference.aiop_register_predictors)
+
+        @staticmethod
+        @reference.hookimpl
+        def aiop_register_tasks():
+            return [reference.Registration("reference", "", task, reference.TaskOptions)]
+
+    return Plugin
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (Diverging, "is nan; it was not stored"),
+        (TooLarge, "is 47.0, not a fraction from 0 to 1"),
+    ],
+)
+def test_an_invalid_label_is_reported_and_the_others_are_kept(aiop, sources, tmp_path: Path, task, message) -> None:
+    sources[0] = PluginSource("reference", "aiop-reference", "0.1", lambda: module_with(task))
+    done = aiop("label", *RUN[1:], "--count", 12, "--out", tmp_path)
+    assert done.code == 0
+    assert message in done.err
+    assert "8 labelled, 4 failed; 8 labels" in done.out
+    assert LabelError.__name__ not in done.err
+
+
+def test_other_units_are_not_held_to_fractions(aiop, sources, tmp_path: Path) -> None:
+    sources[0] = PluginSource("reference", "aiop-reference", "0.1", lambda: module_with(Percent))
+    assert "12 labelled" in aiop("label", *RUN[1:], "--count", 12, "--out", tmp_path).out
+
+
+def test_a_task_that_breaks_its_contract_stops_the_run(aiop, sources, tmp_path: Path) -> None:
+    sources[0] = PluginSource("reference", "aiop-reference", "0.1", lambda: module_with(Misnamed))
+    done = aiop("label", *RUN[1:], "--count", 2, "--out", tmp_path)
+    assert done.code == 1
+    assert "'evaluate' of the task 'reference' gives ['other'], its metrics are ['quarter_accuracy']" in done.err
+
+
+class Profiled:
+    def profile(self, model, input_shape):
+        return {"pixels": input_shape[1] * input_shape[2]}
+
+
+class Backwards:
+    def map(self, job, items):
+        return (job(item) for item in reversed(items))
+
+
+def test_profilers_and_executors_of_plugins_are_used(aiop, sources, tmp_path: Path) -> None:
+    class Plugin:
+        @staticmethod
+        @reference.hookimpl
+        def aiop_register_profilers():
+            return [reference.Registration("pixels", "", lambda _: Profiled())]
+
+        @staticmethod
+        @reference.hookimpl
+        def aiop_register_executors():
+            return [reference.Registration("backwards", "", lambda _: Backwards())]
+
+    sources.append(PluginSource("more", "aiop-more", "0.1", lambda: Plugin))
+    args = ("--count", 3, "--out", tmp_path, "--profiler", "pixels", "--executor", "backwards", "--json")
+    done = json.loads(aiop("label", *RUN[1:], *args).out)
+    assert all(dict(r.scores) == {"pixels/pixels": 1024.0} for r in LabelStore(tmp_path))
+    specs = [a.spec for a in reference.ReferenceFamily().sample(3, seed=0)]
+    assert done["labelled"] == specs[::-1]

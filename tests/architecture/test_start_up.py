@@ -1,0 +1,65 @@
+"""Nothing heavy is imported before it is needed, so that the command line answers at once."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = ["torch", "torch_geometric", "torchvision", "sklearn", "scipy", "pandas", "pyarrow"]
+
+LIMIT_S = 0.8
+"""Twice the promised 0.4 s, as tests may share the machine; importing torch alone takes longer."""
+
+
+def heavy_after(code):
+    """Which heavy libraries a fresh interpreter has loaded after ``code``."""
+    script = (
+        f"import sys\n{code}\nimport json\nprint(json.dumps([m for m in {HEAVY} if m in sys.modules]), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return json.loads(done.stderr.splitlines()[-1])
+
+
+def command(*arguments):
+    return f"""
+from aiop_core.cli import main
+sys.argv = ["aiop", *{arguments}]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+"""
+
+
+def test_core_imports_nothing_heavy():
+    assert heavy_after("import aiop_core, aiop_core.contracts, aiop_core.plugins, aiop_core.metrics") == []
+
+
+def test_each_plugin_registers_without_importing_anything_heavy(plugin):
+    code = f"import {plugin.package}.plugin as p\nfor n in dir(p):\n    n.startswith('aiop_register') and 'commands' not in n and getattr(p, n)()"
+    assert heavy_after(code) == []
+
+
+def test_the_reference_plugin_imports_nothing_heavy():
+    assert heavy_after("import aiop_core.testing, aiop_core.testing.reference") == []
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("plugins",), ("plugins", "--json"), ("run", "--help")])
+def test_commands_that_compute_nothing_import_nothing_heavy(arguments):
+    assert heavy_after(command(*arguments)) == []
+
+
+@pytest.mark.parametrize("argument", ["--help", "plugins"])
+def test_the_command_line_answers_at_once(argument):
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "aiop_core.cli", argument], capture_output=True, check=True)
+        times.append(time.perf_counter() - start)
+    assert min(times) < LIMIT_S
+
+
+def test_heavy_imports_are_seen():
+    assert heavy_after("import scipy") == ["scipy"]

@@ -1,0 +1,49 @@
+"""The command line in this process, over plugins of the test's choice."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+import aiop_core.plugins
+from aiop_core import cli
+from aiop_core.plugins import PluginSource
+from aiop_core.testing import reference
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Aiop = Callable[..., Finished]
+
+
+@pytest.fixture
+def sources() -> list[PluginSource]:
+    """The installed plugins; a test may change the list."""
+    return [PluginSource("reference", "aiop-reference", "0.1", lambda: reference)]
+
+
+@pytest.fixture
+def aiop(sources: list[PluginSource], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Aiop:
+    """``aiop("plugins", "--json")`` as on a command line where ``sources`` are installed."""
+    monkeypatch.setattr(aiop_core.plugins, "installed_sources", lambda: sources)
+
+    def call(*args: object) -> Finished:
+        monkeypatch.setattr(sys, "argv", ["aiop", *map(str, args)])
+        capsys.readouterr()
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return Finished(code, captured.out, captured.err)
+
+    return call
