@@ -43,7 +43,10 @@ def centre(image):
 @pytest.mark.parametrize("flip", [False, True])
 def test_joints_follow_the_image(blobs, angle, scale, flip):
     change = Change(
-        torch.full((14,), flip), torch.full((14,), scale), torch.full((14,), math.radians(angle)), torch.ones(14, 3, 1, 1)
+        torch.full((14,), flip),
+        torch.full((14,), scale),
+        torch.full((14,), math.radians(angle)),
+        torch.ones(14, 3, 1, 1),
     )
     out = cut(blobs, change, 64)
     seen = 0

@@ -147,11 +147,11 @@ class PluginRegistry:
                 for kind, hook in KINDS.items()
                 for registration in self._call(module, hook)
             ]
-        except pluggy.PluginValidationError as error:
-            self._manager.unregister(module)
-            raise PluginError(_explain_pending(module, str(error))) from error
-        except Exception:
-            self._manager.unregister(module)
+        except Exception as error:
+            if self._manager.is_registered(module):
+                self._manager.unregister(module)
+            if isinstance(error, pluggy.PluginValidationError):
+                raise PluginError(_explain_pending(module, str(error))) from error
             raise
         self._modules[source] = module
         return found

@@ -20,7 +20,9 @@ class SupernetOptions:
     )
     weights: str = option("none", "none (random), official (downloaded once), or the path of a supernet checkpoint")
     weights_sha256: str = option("", "expected SHA-256 of the checkpoint; by default the one recorded at the download")
-    cache_dir: Path | None = option(None, "folder for downloads; by default $AIOP_CACHE, else ~/.cache/aiop")
+    cache_dir: Path | None = option(
+        None, "folder for downloads; by default $AIOP_CACHE, else ~/.cache/aiop", runtime=True
+    )
     calibration_images: Path | None = option(
         None, "folder of images on which batch-norm statistics are recomputed for each sub-network"
     )

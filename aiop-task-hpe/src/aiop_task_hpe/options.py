@@ -18,8 +18,8 @@ class PoseOptions:
 
     data: str = option("synthetic", "data set", choices=("synthetic", "lsp_extended"))
     data_dir: Path | None = option(None, "folder that holds lsp_extended/, or is it")
-    train_images: int = option(1000, "synthetic: images to train on", minimum=1)
-    val_images: int = option(500, "synthetic: images to measure on", minimum=1)
+    train_images: int = option(640, "synthetic: images to train on", minimum=1)
+    val_images: int = option(400, "synthetic: images to measure on", minimum=1)
     data_seed: int = option(0, "synthetic: another seed is another world of images", minimum=0)
     train_share: float = option(
         0.8, "lsp_extended: share of the images, from the first on, to train on", minimum=0.01, maximum=0.99
@@ -85,13 +85,13 @@ _DEFAULTS: dict[str, PoseOptions] = {
         filters=64,
         epochs=1,
         batch=8,
-        lr=4e-3,
+        lr=6e-3,
         schedule="cosine",
         warmup=0.15,
         sigma=1.0,
         scale=0.0,
         rotation=0.0,
-        recalibrate=16,
+        recalibrate=4,
         flip_test=False,
     ),
 }

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from aiop_task_hpe.joints import JOINTS, L_HIP, L_SHOULDER, R_HIP, R_SHOULDER
 
@@ -74,14 +74,17 @@ def pck(
 
 def decode(maps: Float[Tensor, "n joints h w"], *, stride: int) -> Float[Tensor, "n joints 2"]:
     """Where each map is highest, as (x, y) in input pixels, a quarter pixel towards the higher neighbour."""
-    width = maps.shape[-1]
-    best = maps.flatten(2).argmax(dim=-1)
+    height, width = maps.shape[-2:]
+    flat = maps.flatten(2)
+    best = flat.argmax(dim=-1)
     x, y = best % width, best // width
-    padded = nn.functional.pad(maps, (1, 1, 1, 1), mode="replicate").flatten(2)
 
-    def at(dx: int, dy: int) -> Tensor:
-        place = (y + 1 + dy) * (width + 2) + x + 1 + dx
-        return padded.gather(2, place[..., None])[..., 0]
+    def slope(place: Tensor, size: int, step: int) -> Tensor:
+        """Which neighbour along one axis is higher: -1, 0 or 1; 0 on the border."""
+        inner = (place > 0) & (place < size - 1)
+        after = flat.gather(2, (best + step * inner)[..., None])[..., 0]
+        before = flat.gather(2, (best - step * inner)[..., None])[..., 0]
+        return torch.sign(after - before)
 
-    shift = 0.25 * torch.stack([torch.sign(at(1, 0) - at(-1, 0)), torch.sign(at(0, 1) - at(0, -1))], dim=-1)
+    shift = 0.25 * torch.stack([slope(x, width, 1), slope(y, height, width)], dim=-1)
     return (torch.stack([x, y], dim=-1) + shift) * stride + (stride - 1) / 2

@@ -12,13 +12,12 @@ function that appends its nodes. Four decisions hold throughout:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 from aiop_core.graph.ops import Op
 
@@ -26,27 +25,59 @@ if TYPE_CHECKING:
     from aiop_core.graph.trace import Recorder
 
 
-@dataclass(frozen=True)
+def tensors_in(values: Iterable[Any]) -> list[Tensor]:
+    """The tensors among arguments or results, those in lists and tuples included."""
+    found = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += tensors_in(value)
+    return found
+
+
 class Call:
-    """One ATen call: its name (``convolution``), full name (``aten::convolution``) and data."""
+    """One ATen call: its operation and data.
 
-    name: str
-    full_name: str
-    args: list[Any]
-    kwargs: dict[str, Any]
-    out: Any
+    Attributes:
+        name: such as ``convolution``; in-place variants end with ``_``.
+        full_name: such as ``aten::convolution``.
+        args: by position.
+        kwargs: by name.
+        out: what it gave.
+        tensors: every tensor that it reads.
+        results: every tensor that it gives.
+    """
 
-    def tensors(self) -> list[Tensor]:
-        """Every tensor it reads, those in lists included."""
-        return [t for t in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(t, Tensor)]
+    def __init__(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        self.name: str = func.overloadpacket.__name__
+        self.full_name: str = func.overloadpacket._qualified_op_name
+        self.args, self.kwargs = [_on_meta(v) for v in args], {k: _on_meta(v) for k, v in kwargs.items()}
+        self.out = self._short_cut() if self._keeps_shape() else func(*self.args, **self.kwargs)
+        self.tensors = tensors_in([*self.args, *self.kwargs.values()])
+        self.results = tensors_in([self.out])
 
-    def results(self) -> list[Tensor]:
-        """Every tensor it gives."""
-        return [t for t in pytree.tree_leaves(self.out) if isinstance(t, Tensor)]
+    def _keeps_shape(self) -> bool:
+        return self.name.removesuffix("_") in _SAME_SHAPE
+
+    def _short_cut(self) -> Any:
+        """The result where its shape is the input's, without torch's slow way to it."""
+        x: Tensor = self.args[0]
+        out = x if self.name.endswith("_") else torch.empty_like(x)
+        return (out, x.new_empty(0), x.new_empty(0)) if self.name in _BATCH_NORMS else out
 
     def arg(self, index: int, name: str, default: Any = None) -> Any:
         """An argument by position or name."""
         return self.args[index] if index < len(self.args) else self.kwargs.get(name, default)
+
+
+def _on_meta(value: Any) -> Any:
+    """Tensors that a module keeps unregistered, or makes on a fixed device, join the others."""
+    if isinstance(value, Tensor):
+        return value if value.is_meta else torch.empty_like(value, device="meta")
+    if isinstance(value, list | tuple) and any(isinstance(v, Tensor) for v in value):
+        return [_on_meta(v) for v in value]
+    return value
 
 
 Rule = Callable[["Recorder", Call], None]
@@ -64,12 +95,12 @@ def _pair(value: Any) -> tuple[int, int]:
 
 def _node(op: Op, recorder: Recorder, call: Call) -> None:
     """One node that reads every tensor of the call; only the first result is an activation."""
-    recorder.emit(op, call.tensors(), call.results()[0])
+    recorder.emit(op, call.tensors, call.results[0])
 
 
 def _arithmetic(op: Op, recorder: Recorder, call: Call) -> None:
     """A node if two activations meet, or an activation and a parameter; else nothing."""
-    tensors = call.tensors()
+    tensors = call.tensors
     if len([t for t in tensors if recorder.is_activation(t)]) == 1 and not any(
         recorder.value(t).params for t in tensors
     ):
@@ -80,9 +111,9 @@ def _arithmetic(op: Op, recorder: Recorder, call: Call) -> None:
 
 def _view(recorder: Recorder, call: Call) -> None:
     """Results are the input under another shape; a part of it is a ``Slice``."""
-    source = next(t for t in call.tensors() if recorder.is_activation(t))
+    source = next(t for t in call.tensors if recorder.is_activation(t))
     value = recorder.value(source)
-    for result in call.results():
+    for result in call.results:
         axis = _moved_axis(call, source, result, value.axis % max(source.ndim, 1))
         if result.numel() < source.numel():
             recorder.emit(Op.Slice, [source], result, axis=axis)
@@ -131,7 +162,7 @@ def _convolution(recorder: Recorder, call: Call) -> None:
 def _linear(recorder: Recorder, call: Call) -> None:
     """``addmm(bias, x, weight)``, ``mm(x, weight)`` or ``linear(x, weight, bias)``."""
     bias = call.args[0] if call.name == "addmm" else call.arg(2, "bias")
-    recorder.emit(Op.MatMul, call.tensors(), call.out, axis=call.out.ndim - 1, reads=-1, bias=bias is not None)
+    recorder.emit(Op.MatMul, call.tensors, call.out, axis=call.out.ndim - 1, reads=-1, bias=bias is not None)
 
 
 def _batched_product(recorder: Recorder, call: Call) -> None:
@@ -154,19 +185,19 @@ def _batched_product(recorder: Recorder, call: Call) -> None:
 def _pool(op: Op, recorder: Recorder, call: Call) -> None:
     kernel = _pair(call.args[1])
     stride = _pair(call.arg(2, "stride", ()) or call.args[1])
-    recorder.emit(op, [call.args[0]], call.results()[0], kernel=kernel, stride=stride)
+    recorder.emit(op, [call.args[0]], call.results[0], kernel=kernel, stride=stride)
 
 
 def _adaptive_pool(op: Op, recorder: Recorder, call: Call) -> None:
     """The window and stride that divide the input into that many cells."""
-    x, out = call.args[0], call.results()[0]
+    x, out = call.args[0], call.results[0]
     steps = tuple(max(i // o, 1) for i, o in zip(x.shape[-2:], out.shape[-2:], strict=True))
     recorder.emit(op, [x], out, kernel=_pair(steps), stride=_pair(steps))
 
 
 def _reduction(op: Op, recorder: Recorder, call: Call) -> None:
     """A reduction over some axes; the channel axis keeps its place if axes are kept."""
-    x, out = call.args[0], call.results()[0]
+    x, out = call.args[0], call.results[0]
     axis = recorder.value(x).axis % x.ndim
     if out.ndim != x.ndim:
         dim = call.arg(1, "dim")
@@ -204,6 +235,14 @@ _VIEWS = """
     transpose unbind unfold unsafe_split _unsafe_view unsqueeze view view_as neg abs chunk _reshape_alias
 """.split()
 
+_BATCH_NORMS = "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training".split()
+_SAME_SHAPE = frozenset(
+    """
+    elu gelu hardsigmoid hardswish hardtanh leaky_relu relu relu6 sigmoid silu softplus tanh
+    """.split()
+    + _BATCH_NORMS
+)
+
 _NODES: dict[Op, str] = {
     Op.ReLU: "relu threshold",
     Op.ReLU6: "relu6 hardsigmoid",
@@ -218,7 +257,7 @@ _NODES: dict[Op, str] = {
     Op.Softmax: "_softmax softmax _safe_softmax _log_softmax",
     Op.Exp: "exp",
     Op.Sqrt: "sqrt rsqrt",
-    Op.BatchNorm: "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training batch_norm",
+    Op.BatchNorm: "batch_norm " + " ".join(_BATCH_NORMS),
     Op.LayerNorm: "native_layer_norm layer_norm",
     Op.GroupNorm: "native_group_norm group_norm",
     Op.Paddings: "constant_pad_nd reflection_pad2d replication_pad2d",

@@ -80,7 +80,7 @@ class Graph:
         rows = len(self.op)
         for name in NODE_COLUMNS:
             object.__setattr__(self, name, _column(name, getattr(self, name), rows))
-        edges = np.ascontiguousarray(self.edges, dtype=np.int32)
+        edges = np.ascontiguousarray(self.edges, dtype=np.int32).view()
         if edges.size == 0:
             edges = edges.reshape(2, 0)
         if edges.ndim != 2 or edges.shape[0] != 2:

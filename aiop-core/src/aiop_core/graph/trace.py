@@ -115,21 +115,18 @@ class Recorder(TorchDispatchMode):
         self.bind(out, Value(node, axis))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        args, kwargs = pytree.tree_map_only(Tensor, _on_meta, (args, kwargs or {}))
-        out = func(*args, **kwargs)
-        call = aten.Call(func.overloadpacket.__name__, func.name(), list(args), kwargs, out)
-        tensors = call.tensors()
-        if any(self.is_activation(t) for t in tensors):
+        call = aten.Call(func, args, kwargs or {})
+        if any(self.is_activation(t) for t in call.tensors):
             rule = aten.RULES.get(call.name.removesuffix("_"))
             if rule is None:
                 self._unknown(call)
             else:
                 rule(self, call)
         else:
-            params = frozenset().union(*(self.value(t).params for t in tensors))
-            for result in call.results():
+            params = frozenset().union(*(self.value(t).params for t in call.tensors))
+            for result in call.results:
                 self.bind(result, Value(None, 0, params))
-        return out
+        return call.out
 
     def _unknown(self, call: aten.Call) -> None:
         warnings.warn(
@@ -138,13 +135,8 @@ class Recorder(TorchDispatchMode):
             UnknownOperationWarning,
             stacklevel=2,
         )
-        for result in call.results():
-            self.emit(Op.OOV, call.tensors(), result)
-
-
-def _on_meta(tensor: Tensor) -> Tensor:
-    """Tensors that a module keeps unregistered, or makes on a fixed device, join the others."""
-    return tensor if tensor.device.type == "meta" else torch.empty_like(tensor, device="meta")
+        for result in call.results:
+            self.emit(Op.OOV, call.tensors, result)
 
 
 @contextmanager
