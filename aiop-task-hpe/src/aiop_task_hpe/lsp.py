@@ -17,6 +17,7 @@ import numpy as np
 import scipy.io
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image, UnidentifiedImageError
+from scipy.io.matlab import MatReadError
 
 from aiop_core.errors import DataError
 
@@ -135,7 +136,7 @@ def read_joints(path: Path) -> Float[np.ndarray, "n 14 3"]:
         raise DataError(f"there is no {path}; give as data_dir the folder that holds {FOLDER}/joints.mat: {WHERE}")
     try:
         table = scipy.io.loadmat(path)["joints"]
-    except (OSError, ValueError, TypeError, NotImplementedError, KeyError) as error:
+    except (MatReadError, OSError, ValueError, TypeError, NotImplementedError, KeyError) as error:
         raise DataError(f"{path} is not a MATLAB file with 'joints' ({error}); take the original: {WHERE}") from error
     if table.ndim == 3 and table.shape[:2] == (3, 14):
         raise DataError(

@@ -17,7 +17,7 @@ class PoseOptions:
     """Options of ``hpe2d``."""
 
     data: str = option("synthetic", "data set", choices=("synthetic", "lsp_extended"))
-    data_dir: Path | None = option(None, "folder that holds lsp_extended/, or is it")
+    data_dir: Path | None = option(None, "folder that holds lsp_extended/, or is it", runtime=True)
     train_images: int = option(640, "synthetic: images to train on", minimum=1)
     val_images: int = option(400, "synthetic: images to measure on", minimum=1)
     data_seed: int = option(0, "synthetic: another seed is another world of images", minimum=0)
@@ -57,8 +57,8 @@ class PoseOptions:
         None, "batches to measure batch-norm statistics on after training; 0 keeps the running ones", minimum=0
     )
     flip_test: bool | None = option(None, "average the maps of the image and its mirror image when measuring")
-    workers: int = option(2, "threads that read and cut images", minimum=1)
-    cache_mb: int = option(4096, "keep cut images in memory up to this size, MB", minimum=0)
+    workers: int = option(2, "threads that read and cut images", minimum=1, runtime=True)
+    cache_mb: int = option(4096, "keep cut images in memory up to this size, MB", minimum=0, runtime=True)
 
 
 _DEFAULTS: dict[str, PoseOptions] = {

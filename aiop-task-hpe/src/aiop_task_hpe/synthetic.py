@@ -2,8 +2,9 @@
 
 An articulated person with the 14 LSP joints stands in front of a textured background
 with shapes, stray limbs and parts of a second person; it is tilted, scaled, lit, partly
-covered, seen from the front or the back. The person's left limbs are only a little
-darker than the right ones, so that telling the sides apart needs more than a local look.
+covered, seen from the front or the back. Sides differ only in that left limbs are darker
+than right ones of the same colour, which light, dyes and occlusion blur: telling them
+apart needs more than a local look.
 
 Image ``index`` depends on ``(seed, index)`` alone. Everything is drawn at twice the size
 and averaged, which gives smooth edges.
@@ -34,17 +35,16 @@ TORSO_HEIGHTS = 3.2
 Rng = np.random.Generator
 Points = Float[np.ndarray, "14 2"]
 
-_LIMBS: tuple[tuple[int, int, float, str], ...] = (
+Limb = tuple[int, int, float, str]
+"""(from joint, to joint, thickness in torso lengths, what covers it)."""
+
+_LEGS: tuple[Limb, ...] = (
     (2, 1, 0.25, "trousers"),
     (1, 0, 0.20, "trousers"),
     (3, 4, 0.25, "trousers"),
     (4, 5, 0.20, "trousers"),
-    (8, 7, 0.19, "shirt"),
-    (7, 6, 0.15, "skin"),
-    (9, 10, 0.19, "shirt"),
-    (10, 11, 0.15, "skin"),
 )
-"""(from joint, to joint, thickness in torso lengths, what covers it)."""
+_ARMS: tuple[Limb, ...] = ((8, 7, 0.19, "shirt"), (7, 6, 0.15, "skin"), (9, 10, 0.19, "shirt"), (10, 11, 0.15, "skin"))
 
 _LEFT = frozenset(i for i, name in enumerate(JOINTS) if name.startswith("l_"))
 
@@ -173,13 +173,12 @@ def _draw_person(rng: Rng, draw: ImageDraw.ImageDraw, joints: np.ndarray[Any, An
     cover = {what: _dye(rng, what) for what in PALETTE}
     skin = cover["skin"]
     stout = unit * rng.uniform(0.8, 1.25)
-    arms_last = rng.random() < 0.7
-    order = _LIMBS[:4] + _LIMBS[4:] if arms_last else _LIMBS[4:] + _LIMBS[:4]
-    if not arms_last:
-        _limbs(draw, joints, order, cover, stout)
+    arms_in_front = rng.random() < 0.7
+    if not arms_in_front:
+        _limbs(draw, joints, _ARMS + _LEGS, cover, stout)
     _torso(rng, draw, joints, unit, cover["shirt"])
-    if arms_last:
-        _limbs(draw, joints, order, cover, stout)
+    if arms_in_front:
+        _limbs(draw, joints, _LEGS + _ARMS, cover, stout)
     neck, top = joints[12], joints[13]
     centre, radius = neck + (top - neck) * 0.58, np.linalg.norm(top - neck) * 0.42
     draw.line([*neck, *centre], fill=_rgb(skin * 0.85), width=max(1, round(0.16 * unit)))
@@ -189,7 +188,7 @@ def _draw_person(rng: Rng, draw: ImageDraw.ImageDraw, joints: np.ndarray[Any, An
 def _limbs(
     draw: ImageDraw.ImageDraw,
     joints: np.ndarray[Any, Any],
-    limbs: tuple[tuple[int, int, float, str], ...],
+    limbs: tuple[Limb, ...],
     cover: dict[str, np.ndarray[Any, Any]],
     unit: float,
 ) -> None:

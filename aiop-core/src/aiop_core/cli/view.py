@@ -22,6 +22,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
+MAX_TITLE = 40
+"""Longer titles, such as a large network's spec, are cut."""
+
 LINE_EVERY_S = 10.0
 """How often a long stage writes a line where there is no terminal."""
 
@@ -39,7 +42,7 @@ class TerminalView:
 
     def stage(self, title: str) -> Any:
         """A bar that appears with its first step and goes with its last."""
-        shown = title if len(title) <= 40 else title[:37] + "…"
+        shown = _short(title)
 
         def step(done: int, total: int, note: str = "") -> None:
             if title not in self._tasks:
@@ -72,9 +75,13 @@ class LineView:
             self._last[title] = now
             left = (now - started) / done * (total - done) if done else 0.0
             eta = f", ETA {int(left // 60)}:{int(left % 60):02d}" if done < total and done else ""
-            self.say(f"{title}: {done}/{total}{eta}{f'  {note}' if note else ''}")
+            self.say(f"{_short(title)}: {done}/{total}{eta}{f'  {note}' if note else ''}")
 
         return step
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= MAX_TITLE else f"{title[: MAX_TITLE - 1]}…"
 
 
 @contextmanager
@@ -84,7 +91,7 @@ def open_view() -> Iterator[TerminalView | LineView]:
         yield LineView()
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -97,8 +104,10 @@ def open_view() -> Iterator[TerminalView | LineView]:
 
 
 def print_json(value: Any) -> None:
-    """JSON on stdout, and nothing else there."""
-    click.echo(json.dumps(value, indent=2))
+    """JSON on stdout, and nothing else there; ``null`` for numbers that are not finite."""
+    from aiop_core.pipeline.scores import finite_json
+
+    click.echo(json.dumps(finite_json(value), indent=2))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> None:

@@ -26,7 +26,7 @@ FEW = 30
 """With fewer labels than this the report warns that intervals are wide."""
 
 _SCORE_NAMES = {"mae": "MAE", "spearman": "Spearman", "kendall": "Kendall τ-b", "ndcg": "NDCG"}
-_PERCENT = f"{100 * CONFIDENCE:g} %"
+_PERCENT = f"{100 * CONFIDENCE:g}\N{NO-BREAK SPACE}%"
 _LOWER_IS_BETTER = {"mae"}
 
 

@@ -17,6 +17,7 @@ from aiop_core.pipeline.label import Labeller, LabelSummary, label_architectures
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.report import ReportRow, RunReport, write_report
 from aiop_core.pipeline.saved import PredictorCard, save_predictor
+from aiop_core.pipeline.scores import finite_json
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
 from aiop_core.records.cache import GraphCache
@@ -191,7 +192,7 @@ def _write(
         "fit_seconds": comparison.seconds,
         "provenance": origin,
     }
-    (plan.out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    (plan.out / "results.json").write_text(json.dumps(finite_json(results), indent=2) + "\n")
     rows = [
         ReportRow(
             cache.specs[i],

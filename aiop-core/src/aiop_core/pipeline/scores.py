@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aiop_core.contracts import Metric
 
 SHOWN: Mapping[str, str] = {"mae": "MAE", "spearman": "Spearman", "kendall": "Kendall"}
 """The scores that tables show, by their key in results, and their headings."""
+
+
+def finite_json(value: Any) -> Any:
+    """``value`` with ``null`` for numbers that JSON cannot hold, such as an undefined correlation."""
+    if isinstance(value, Mapping):
+        return {key: finite_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def number_text(value: float, key: str, metric: Metric) -> str:

@@ -15,6 +15,7 @@ from aiop_core.pipeline.collect import collect
 from aiop_core.pipeline.fit import Round, contenders, hold_out
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.saved import PredictorCard, save_predictor
+from aiop_core.pipeline.scores import finite_json
 from aiop_core.pipeline.table import table_cache
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
@@ -85,7 +86,7 @@ def train(
     result = TrainResult(cache, rounds, origin)
     cache = replace(cache, provenance={**cache.provenance, "graphs": dict(graphs)})
     cache.save(plan.out / "graphs.safetensors")
-    (plan.out / "results.json").write_text(json.dumps(result.to_json(), indent=2) + "\n")
+    (plan.out / "results.json").write_text(json.dumps(finite_json(result.to_json()), indent=2) + "\n")
     predictor = field[0].make()
     progress = view.stage(f"{plan.predictor.name}, all {len(cache)} labels")
     predictor.fit(data, seed=plan.seeds[0], device=plan.device, progress=progress)
