@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from aiop_core.contracts import silent
+from aiop_core.contracts import BaselineRegistration, silent
 from aiop_core.errors import LabelError, WeightsError
-from aiop_core.testing import check_predictor, conformance_tests, reference
+from aiop_core.testing import check_predictor, conformance_tests, reference, run_checks
 from aiop_core.testing.predictors import PREDICTOR_CHECKS, example
 from aiop_core.testing.reference import ReferencePredictor
 
@@ -114,10 +114,6 @@ class ChangesGraphs(ReferencePredictor):
         return found
 
 
-class Claims(ReferencePredictor):
-    asks = "Size matters."
-
-
 BROKEN = [
     (GivesAColumn, "predictions are one finite number a graph", r"shape \(12, 1\) for 12 graphs"),
     (PredictsNan, "predictions are one finite number a graph", "not finite"),
@@ -135,7 +131,6 @@ BROKEN = [
     (RaisesOnNan, "labels that are not finite are refused", "raised FloatingPointError for a label nan"),
     (CentresLabelsInPlace, "fitting leaves its inputs alone", "changed the labels"),
     (ChangesGraphs, "fitting leaves its inputs alone", "changed the graphs"),
-    (Claims, "a baseline asks a question", "write it as a question"),
 ]
 
 
@@ -159,3 +154,12 @@ def test_reference_predictor_reports_its_fit():
 def test_reference_predictor_refuses_to_predict_before_it_is_fitted():
     with pytest.raises(WeightsError, match="not fitted yet; call fit or load"):
         ReferencePredictor().predict(example().graphs)
+
+
+def test_a_baseline_asks_a_question():
+    def asked(asks):
+        registration = BaselineRegistration("b", "", lambda _: ReferencePredictor(), asks=asks)
+        return next(r for r in run_checks("predictor", registration) if r.name == "a baseline asks a question")
+
+    assert asked("does size alone tell?").passed
+    assert "asks is 'Size matters.'; write what a reader learns from it as a question" in asked("Size matters.").message

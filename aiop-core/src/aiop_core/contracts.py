@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from aiop_core.records.labels import Labelled, Metric
 
@@ -236,17 +236,6 @@ class Predictor(Protocol):
             WeightsError: if a file is missing, damaged, or of other options.
         """
         ...
-
-
-@runtime_checkable
-class Baseline(Protocol):
-    """A predictor that every result is printed beside.
-
-    Attributes:
-        asks: what a reader learns from the comparison, as a question.
-    """
-
-    asks: str
 
 
 # --- Profilers and executors --------------------------------------------------------

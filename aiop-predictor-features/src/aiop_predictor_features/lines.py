@@ -29,13 +29,11 @@ class Line:
 
     Args:
         name: of the predictor, and of its file.
-        asks: what a reader learns from the comparison.
         number: what is read of each graph.
     """
 
-    def __init__(self, name: str, asks: str, number: Callable[[GraphSet], Float[np.ndarray, " n"]]) -> None:
+    def __init__(self, name: str, number: Callable[[GraphSet], Float[np.ndarray, " n"]]) -> None:
         self.name = name
-        self.asks = asks
         self._number = number
         self._line: dict[str, float] | None = None
 
@@ -103,16 +101,14 @@ class Line:
 
 def constant_mean() -> Line:
     """The mean label for every graph."""
-    return Line("constant_mean", "how much do the labels differ at all?", lambda graphs: np.zeros(len(graphs)))
+    return Line("constant_mean", lambda graphs: np.zeros(len(graphs)))
 
 
 def flops_only() -> Line:
     """A line through log10 FLOPs, which differ from log10 MACs by a constant."""
-    return Line("flops_only", "does the metric follow FLOPs alone?", lambda graphs: np.log10(2 * macs(graphs) + 1))
+    return Line("flops_only", lambda graphs: np.log10(2 * macs(graphs) + 1))
 
 
 def params_only() -> Line:
     """A line through log10 parameters."""
-    return Line(
-        "params_only", "does the metric follow the parameter count alone?", lambda graphs: np.log10(params(graphs) + 1)
-    )
+    return Line("params_only", lambda graphs: np.log10(params(graphs) + 1))

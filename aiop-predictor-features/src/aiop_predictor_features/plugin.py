@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from aiop_core.contracts import NoOptions, Predictor, Registration
+from aiop_core.contracts import BaselineRegistration, NoOptions, Predictor, Registration
 from aiop_core.hookspecs import hookimpl
 from aiop_predictor_features.options import GbtOptions
 
@@ -29,8 +29,29 @@ def _gbt(options: GbtOptions) -> Predictor:
 def aiop_register_predictors() -> Sequence[Registration[Predictor]]:
     """Baselines, from the simplest to the strongest."""
     return [
-        Registration("constant_mean", "the mean of the training labels", _line("constant_mean")),
-        Registration("flops_only", "a line through log10 FLOPs", _line("flops_only")),
-        Registration("params_only", "a line through log10 parameters", _line("params_only")),
-        Registration("gbt", "gradient-boosted trees on graph features", _gbt, GbtOptions),
+        BaselineRegistration(
+            "constant_mean",
+            "the mean of the training labels",
+            _line("constant_mean"),
+            asks="how much do the labels differ at all?",
+        ),
+        BaselineRegistration(
+            "flops_only",
+            "a line through log10 FLOPs",
+            _line("flops_only"),
+            asks="does the metric follow FLOPs alone?",
+        ),
+        BaselineRegistration(
+            "params_only",
+            "a line through log10 parameters",
+            _line("params_only"),
+            asks="does the metric follow the parameter count alone?",
+        ),
+        BaselineRegistration(
+            "gbt",
+            "gradient-boosted trees on graph features",
+            _gbt,
+            GbtOptions,
+            asks="do numbers about the whole graph suffice, without reading its edges?",
+        ),
     ]

@@ -37,8 +37,6 @@ class GradientBoostedTrees:
     warns of it.
     """
 
-    asks = "do numbers about the whole graph suffice, without reading its edges?"
-
     def __init__(self, options: GbtOptions) -> None:
         self.options = options
         self._seed = 0

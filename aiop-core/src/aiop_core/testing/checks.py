@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from aiop_core.contracts import Backbone, Family, Predictor, Registration, Task
+from aiop_core.contracts import Backbone, BaselineRegistration, Family, Predictor, Registration, Task
 from aiop_core.errors import AiopError, ContractError
 from aiop_core.options import build_options, option_fields, suggest
 from aiop_core.testing.randomness import no_global_randomness
@@ -122,6 +122,8 @@ def _all_checks(
         checks += _task(cache(create), None)
     elif kind == "predictor":
         checks += _predictor(create)
+        if isinstance(registration, BaselineRegistration):
+            checks.append(Check("a baseline asks a question", partial(_asks_a_question, registration)))
     return _with_expectations(checks, expected_failures)
 
 
@@ -173,6 +175,11 @@ def _options_have_defaults_and_help(registration: Registration[Any]) -> None:
         if not field.help:
             raise ContractError(f"option '{field.name}' has no help; declare it with aiop_core.options.option")
     build_options(registration.options, {})
+
+
+def _asks_a_question(registration: BaselineRegistration[Any]) -> None:
+    if not registration.asks.strip().endswith("?"):
+        raise ContractError(f"asks is {registration.asks!r}; write what a reader learns from it as a question")
 
 
 def _creating_is_quiet(create: Callable[[], Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from aiop_core.contracts import Baseline, Labelled, Predictor, silent
+from aiop_core.contracts import Labelled, Predictor, silent
 from aiop_core.errors import AiopError, ContractError, WeightsError
 from aiop_core.graph.cost import macs
 from aiop_core.graph.model import GraphSet
@@ -138,13 +138,6 @@ def fitting_leaves_its_inputs_alone(make: MakePredictor) -> None:
     require(same and np.array_equal(given.graphs.edges, source.graphs.edges), "fit or predict changed the graphs")
 
 
-def a_baseline_asks_a_question(make: MakePredictor) -> None:
-    """``asks``, where there is one, says what a reader learns from the comparison."""
-    predictor = make()
-    if isinstance(predictor, Baseline):
-        require(predictor.asks.strip().endswith("?"), f"asks is {predictor.asks!r}; write it as a question")
-
-
 def _is_pickle(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(2)
@@ -162,6 +155,5 @@ PREDICTOR_CHECKS: tuple[Callable[[MakePredictor], None], ...] = (
     loading_from_an_empty_folder_is_refused,
     labels_that_are_not_finite_are_refused,
     fitting_leaves_its_inputs_alone,
-    a_baseline_asks_a_question,
 )
 """In the order in which an author meets them."""

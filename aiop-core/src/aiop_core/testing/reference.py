@@ -151,8 +151,6 @@ class ReferenceTask:
 class ReferencePredictor:
     """Least squares on the logarithms of MACs, parameters and nodes."""
 
-    asks = "Does size alone tell the metric?"
-
     def __init__(self) -> None:
         self._weights: np.ndarray[Any, Any] | None = None
 
