@@ -95,9 +95,8 @@ def main() -> None:
             f"{f['composed_per_s']:>12.0f}{f['composed_times_research_code']:>12.0f}"
         )
     c = result["cache"]
-    print(
-        f"cache of {c['graphs']:,} graphs ({c['megabytes']:.0f} MB): saved in {c['save_s']:.2f} s, loaded in {c['load_s']:.2f} s"
-    )
+    print(f"cache of {c['graphs']:,} graphs ({c['megabytes']:.0f} MB): saved in {c['save_s']:.2f} s", end="")
+    print(f", loaded in {c['load_s']:.2f} s")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ class PoseOptions:
     data: str = option("synthetic", "data set", choices=("synthetic", "lsp_extended"))
     data_dir: Path | None = option(None, "folder that holds lsp_extended/, or is it", runtime=True)
     train_images: int = option(640, "synthetic: images to train on", minimum=1)
-    val_images: int = option(1200, "synthetic: images to measure on", minimum=1)
+    val_images: int = option(600, "synthetic: images to measure on", minimum=1)
     data_seed: int = option(0, "synthetic: another seed is another world of images", minimum=0)
     train_share: float = option(
         0.8, "lsp_extended: share of the images, from the first on, to train on", minimum=0.01, maximum=0.99
@@ -84,8 +84,8 @@ _DEFAULTS: dict[str, PoseOptions] = {
         head="skip",
         filters=64,
         epochs=1,
-        batch=8,
-        lr=6e-3,
+        batch=16,
+        lr=1e-2,
         schedule="cosine",
         warmup=0.15,
         sigma=1.0,

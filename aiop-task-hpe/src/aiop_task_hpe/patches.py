@@ -58,9 +58,10 @@ class PatchStore:
         self._workers = workers
         n, size = len(source), source.size
         self._kept = n * size * size * 3 <= limit_mb * MEGABYTE
-        self._images = torch.zeros((n, 3, size, size) if self._kept else (0, 3, size, size), dtype=torch.uint8)
-        self._joints = torch.zeros(n, 14, 2)
-        self._annotated = torch.zeros(n, 14, dtype=torch.bool)
+        # numpy, not torch: a second thread that calls torch gets its own team of cores, and both teams crawl
+        self._images = np.zeros((n if self._kept else 0, 3, size, size), dtype=np.uint8)
+        self._joints = np.zeros((n, 14, 2), dtype=np.float32)
+        self._annotated = np.zeros((n, 14), dtype=bool)
         self._known = np.zeros(n, dtype=bool)
 
     def __len__(self) -> int:
@@ -82,16 +83,15 @@ class PatchStore:
         """The patches at ``indices``, in that order."""
         chosen = np.asarray(indices, dtype=np.int64)
         if not self._kept:
-            made = list(self._make(chosen))
-            return Patches(*(torch.from_numpy(np.stack(part)) for part in zip(*made, strict=True)))
+            return Patches(*(torch.from_numpy(np.stack(part)) for part in zip(*self._make(chosen), strict=True)))
         missing = chosen[~self._known[chosen]]
         for index, (image, joints, annotated) in zip(missing, self._make(missing), strict=True):
-            self._images[index] = torch.from_numpy(image)
-            self._joints[index] = torch.from_numpy(joints)
-            self._annotated[index] = torch.from_numpy(annotated)
+            self._images[index] = image
+            self._joints[index] = joints
+            self._annotated[index] = annotated
             self._known[index] = True
-        at = torch.from_numpy(chosen)
-        return Patches(self._images[at], self._joints[at], self._annotated[at])
+        whole = (self._images, self._joints, self._annotated)
+        return Patches(*(torch.from_numpy(column[chosen]) for column in whole))
 
     def batches(self, order: np.ndarray[Any, Any], batch: int) -> Iterator[Patches]:
         """``order`` in pieces of ``batch``, the next one read while the last one is used."""

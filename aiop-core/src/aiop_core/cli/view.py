@@ -46,7 +46,7 @@ class TerminalView:
 
         def step(done: int, total: int, note: str = "") -> None:
             if title not in self._tasks:
-                self._tasks[title] = self._progress.add_task(shown, total=total)
+                self._tasks[title] = self._progress.add_task(shown, total=total, note=note)
             self._progress.update(self._tasks[title], completed=done, total=total, note=note)
             if done >= total:
                 self._progress.remove_task(self._tasks.pop(title))
@@ -99,7 +99,7 @@ def open_view() -> Iterator[TerminalView | LineView]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=600) as progress:
         yield TerminalView(progress)
 
 
