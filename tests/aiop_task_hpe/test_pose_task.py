@@ -124,7 +124,7 @@ class Exploding(nn.Module):
 
 
 def test_a_loss_that_is_not_finite_is_an_error_not_a_label():
-    with pytest.raises(LabelError, match=r"the loss became nan in step 1 of 4 \(epoch 1\); lower lr, now 0.006"):
+    with pytest.raises(LabelError, match=r"the loss became nan in step 1 of 4 \(epoch 1\); lower lr, now 0.01"):
         trained(PoseTask(QUICK), Exploding())
 
 
