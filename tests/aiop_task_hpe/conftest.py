@@ -15,6 +15,15 @@ from aiop_core.contracts import Level
 PN_LEVELS = (Level(32, 4), Level(56, 8), Level(104, 16), Level(128, 16), Level(1664, 32))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """These networks are small; on a busy machine threads that wait for each other take ten times as long."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 class TinyBackbone(nn.Module):
     """One 3 × 3 convolution, batch norm and ReLU for each level."""
 
