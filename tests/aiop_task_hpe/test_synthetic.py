@@ -78,7 +78,7 @@ def test_drawing_is_quick():
     start = time.process_time()
     for index in range(60):
         figures.patch(index)
-    assert 60 / (time.process_time() - start) > 150  # about 1,000 on an idle core
+    assert 60 / (time.process_time() - start) > 50  # about 1,000 on an idle core, without shape checks
 
 
 @pytest.mark.parametrize("index", [0, 5])

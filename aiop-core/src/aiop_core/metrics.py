@@ -141,7 +141,7 @@ def summarise(measured: Any, predicted: Any, *, seed: int = 0, resamples: int = 
 def _ranks(values: Values, ties: str = "average") -> Values:
     from scipy.stats import rankdata  # takes longer to import than the rest of the command line
 
-    ranks: Values = rankdata(values, method=ties, axis=-1)
+    ranks: Values = rankdata(values, method=ties, axis=-1).astype(np.float64)
     return ranks
 
 

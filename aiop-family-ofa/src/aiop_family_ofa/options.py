@@ -16,7 +16,7 @@ class SupernetOptions:
     """What all three families can be told."""
 
     sampling: str = option(
-        "uniform", "uniform: every choice equally likely; depth: equal shares of every total depth", choices=SAMPLINGS
+        "depth", "depth: equal shares of every total depth; uniform: every choice equally likely", choices=SAMPLINGS
     )
     weights: str = option("none", "none (random), official (downloaded once), or the path of a supernet checkpoint")
     weights_sha256: str = option("", "expected SHA-256 of the checkpoint; by default the one recorded at the download")

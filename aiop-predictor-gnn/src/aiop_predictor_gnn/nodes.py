@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt
 from torch import Tensor
 
 from aiop_core.graph.model import GraphSet
@@ -105,7 +105,7 @@ class NodeTable:
         """The nodes at ``rows``, in that order."""
         return NodeTable(*(getattr(self, field.name)[rows] for field in fields(self)))
 
-    def words(self) -> Int[np.ndarray, "4 n"]:
+    def words(self) -> UInt[np.ndarray, "4 n"]:
         """Each node's features as four 64-bit words, equal if and only if all features are."""
         words: np.ndarray[Any, Any] = np.empty((4, len(self)), dtype=np.uint64)
         words[:3] = np.ascontiguousarray(self.resolution).view(np.uint64).T

@@ -42,7 +42,7 @@ class PoseModel(nn.Module):
         self.backbone = backbone
         self.head = head
 
-    def forward(self, images: Float[Tensor, "batch 3 h w"]) -> HeatMaps:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> HeatMaps:
         """One map for each joint."""
         maps: Tensor = self.head(self.backbone(images))
         return maps

@@ -19,7 +19,7 @@ device_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done with which options, and stop.")
 count_option = click.option(
-    "--count", type=click.IntRange(min=1), default=24, show_default=True, help="How many architectures to sample."
+    "--count", type=click.IntRange(min=1), default=16, show_default=True, help="How many architectures to sample."
 )
 profiler_option = click.option(
     "--profiler", "profilers", multiple=True, metavar="NAME", help="Also store what this profiler says; repeatable."

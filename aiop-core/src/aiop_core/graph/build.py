@@ -130,7 +130,7 @@ class GraphBuilder:
             kernel=table[:, 7:9],
             stride=table[:, 9:11],
             groups=table[:, 11],
-            bias=table[:, 12],
+            bias=table[:, 12] != 0,
             params=table[:, 13],
             edges=np.array(self._edges, dtype=np.int32).reshape(-1, 2).T,
         )

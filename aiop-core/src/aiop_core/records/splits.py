@@ -18,7 +18,7 @@ from jaxtyping import Int
 
 from aiop_core.errors import SplitError
 
-Indices = Int[np.ndarray, " k"]
+Indices = Int[np.ndarray, " _"]
 
 
 @dataclass(frozen=True)
