@@ -1,5 +1,9 @@
 """The command line in this process, over plugins of the test's choice."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch starts its threads
+
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
