@@ -22,7 +22,9 @@ def main() -> None:
     parser.add_argument("--task", default="hpe2d")
     parser.add_argument("--family", default="ofa_pn")
     parser.add_argument("--count", type=int, default=12, help="architectures")
-    parser.add_argument("--seeds", type=int, default=2, help="trainings of each")
+    parser.add_argument(
+        "--seeds", type=int, default=2, choices=range(2, 100), metavar="N", help="trainings of each, at least 2"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/label_quality"))
     args = parser.parse_args()
     registry = PluginRegistry()

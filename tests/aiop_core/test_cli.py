@@ -111,6 +111,7 @@ RUN = ("run", "--task", "reference", "--family", "reference", "--dry-run")
         (("run", "--task.images", "3"), 2, "--task.images belongs to a task; name one with --task"),
         ((*RUN, "--device", "abacus"), 1, "--device abacus cannot be used"),
         (("train",), 2, "give labels with one of --table FILE, --cache FILE or --run FOLDER"),
+        (("train", "--cache", "c", "--label", "x"), 2, "--label goes with --table; the labels come from --cache"),
         (("train", "--table", "t.csv"), 2, "--table needs --family NAME and --label COLUMN"),
         (("train", "--cache", "c.safetensors"), 1, "there is no graph cache at c.safetensors"),
         (("train", "--run", "nowhere"), 1, "nowhere holds no label store"),

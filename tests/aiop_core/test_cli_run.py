@@ -190,3 +190,57 @@ def test_undefined_scores_are_null_in_json(aiop, sources, tmp_path: Path) -> Non
 class Constant(reference.ReferenceTask):
     def evaluate(self, model, *, device):
         return {self.metrics[0].name: 0.5}
+
+
+class Crashes(reference.ReferenceTask):
+    def train(self, model, *, seed, device, progress):
+        if model.body.levels[0].channels == 8:
+            raise RuntimeError("CUDA out of memory\nmany more lines")
+        super().train(model, seed=seed, device=device, progress=progress)
+
+
+class AlwaysCrashes(reference.ReferenceTask):
+    def train(self, model, *, seed, device, progress):
+        raise RuntimeError("no such luck")
+
+
+def test_an_architecture_that_crashes_torch_does_not_stop_the_others(aiop, sources, tmp_path: Path) -> None:
+    sources[0] = PluginSource("reference", "aiop-reference", "0.1", lambda: module_with(Crashes))
+    done = aiop("label", *RUN[1:], "--count", 12, "--out", tmp_path)
+    assert "8 labelled, 4 failed" in done.out
+    assert "CUDA out of memory" in done.err
+    sources[0] = PluginSource("reference", "aiop-reference", "0.1", lambda: module_with(AlwaysCrashes))
+    done = aiop("label", *RUN[1:], "--count", 12, "--out", tmp_path / "other")
+    assert done.code == 1
+    assert "no architecture could be labelled; the first: no such luck" in done.err
+
+
+def test_an_unknown_metric_is_found_before_anything_is_trained(aiop, tmp_path: Path) -> None:
+    assert aiop(*RUN, "--count", 4, "--out", tmp_path / "run", "--metric", "x").code == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cache_of_a_run_knows_what_its_graphs_are_made_of(aiop, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert aiop(*RUN, "--count", 5, "--folds", 2, "--out", run).code == 0
+    for source in (("--cache", run / "graphs.safetensors"), ("--run", run)):
+        out = tmp_path / source[0].strip("-")
+        assert aiop("train", *source, "--train", "3", "--out", out).code == 0
+        rows = json.loads(aiop("predict", "--predictor", out / "predictor", "--json", "d1-w4-k3").out)["predictions"]
+        record = LabelStore(run).get("d1-w4-k3") or next(iter(LabelStore(run)))
+        shown = aiop("graph", "show", "reference:d1-w4-k3", "--task", "reference", "--json")
+        assert rows[0]["macs"] == json.loads(shown.out)["macs"]
+        assert record.costs["quarter_accuracy"].macs > 0
+    wrong = aiop("train", "--run", run, "--metric", "x")
+    assert "has no labels of 'x'; allowed are: quarter_accuracy" in wrong.err
+
+
+def test_debug_may_stand_anywhere(aiop, tmp_path: Path) -> None:
+    assert aiop("plugins", "--debug").code == 0
+
+
+def test_a_store_without_labels_says_so(aiop, tmp_path: Path) -> None:
+    LabelStore(tmp_path, {"family": {}, "task": {}, "metrics": [{"name": "a"}]})
+    assert "has 0 labels of 'a'; label some architectures first" in aiop("train", "--run", tmp_path).err
+    LabelStore(tmp_path / "two", {"family": {}, "task": {}, "metrics": [{"name": "a"}, {"name": "b"}]})
+    assert "has labels of several metrics; name one with --metric: a, b" in aiop("train", "--run", tmp_path / "two").err

@@ -137,7 +137,14 @@ class LosesParameters(ReferenceFamily):
         return replace(graph, params=graph.params // 2)
 
 
+class SpreadsOverTheCount(ReferenceFamily):
+    def sample(self, count, *, seed):
+        found = super().sample(count, seed=seed)
+        return found[::-1]
+
+
 BROKEN = [
+    (SpreadsOverTheCount, "a larger sample begins with the smaller", r"but sample\(4\) begins with"),
     (RepeatsItself, "sampling gives as many distinct architectures as asked", "gave one architecture twice"),
     (GivesTooFew, "sampling gives as many distinct architectures as asked", "gave 2 architectures"),
     (IgnoresTheSeed, "sampling is seeded", "eight seeds all gave"),

@@ -103,3 +103,11 @@ def test_values_must_be_finite(side):
     sides = {"measured": [1.0, 2.0], "predicted": [1.0, 2.0]} | {side: [1.0, math.nan]}
     with pytest.raises(LabelError, match=f"{side} value 1 is nan; metrics need finite numbers"):
         summarise(**sides)
+
+
+def test_lower_is_better_turns_the_ranking_of_ndcg_only():
+    error, predicted = np.array([0.1, 0.2, 0.9]), np.array([0.1, 0.3, 0.2])
+    up, down = summarise(error, predicted), summarise(error, predicted, higher_is_better=False)
+    assert down["ndcg"][0] == pytest.approx(float(ndcg(-error, -predicted)))
+    assert down["ndcg"][0] != pytest.approx(up["ndcg"][0])
+    assert all(down[name][0] == pytest.approx(up[name][0]) for name in ("mae", "spearman", "kendall"))

@@ -25,15 +25,18 @@ def test_family_and_spec_with_and_without_prefix() -> None:
 
 def test_a_task_puts_its_head_on() -> None:
     task = reference.ReferenceTask(reference.TaskOptions())
-    named = ModelReader(REGISTRY, reference.ReferenceFamily(), task).read("d1-w4-k3")
+    named = ModelReader(REGISTRY, reference.ReferenceFamily(), task=task).read("d1-w4-k3")
     assert named.graph.resolution[-1, 5] == 4
 
 
 def test_a_file_and_a_package(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
-        "from torch import nn\ndef net():\n    return nn.Conv2d(3, 5, 3)\nready = net()\nnumber = lambda: 5\n"
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom torch import nn\nimport beside\n"
+        "@dataclass\nclass Plan:\n    width: int = beside.WIDTH\n"
+        "def net():\n    return nn.Conv2d(3, Plan().width, 3)\nready = net()\n"
     )
+    (tmp_path / "beside.py").write_text("WIDTH = 5")
     reader = ModelReader(REGISTRY, input_shape=(3, 8, 8))
     for name in ("net", "ready"):
         assert cost(reader.read(f"{file}:{name}").graph).params == 140
@@ -66,3 +69,12 @@ def test_factories_need_a_shape_and_must_make_a_module(tmp_path: Path) -> None:
     file.write_text("1 / 0")
     with pytest.raises(ModelError, match=r"odd.py cannot be run: ZeroDivisionError"):
         ModelReader(REGISTRY, input_shape=(3, 8, 8)).read(f"{file}:net")
+
+
+def test_a_familys_name_in_front_keeps_the_options_that_were_chosen() -> None:
+    class Wide(reference.ReferenceFamily):
+        input_hw = (128, 128)
+
+    chosen = ModelReader(REGISTRY, Wide(), "reference")
+    assert chosen.read("reference:d1-w4-k3") == chosen.read("d1-w4-k3")
+    assert chosen.read("d1-w4-k3") != ModelReader(REGISTRY).read("reference:d1-w4-k3")

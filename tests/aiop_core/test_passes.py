@@ -2,30 +2,22 @@
 
 from aiop_core.graph.build import GraphBuilder
 from aiop_core.graph.ops import Op, paper_op
-from aiop_core.graph.passes import drop_identities, prune
+from aiop_core.graph.passes import prune
 
 
-def chain(*, identities: bool, dead: bool = False):
+def chain(*, dead: bool = False):
     b = GraphBuilder()
     x = b.input((8, 8))
     conv = b.conv(x, 4, 3)
-    if identities:
-        conv = b.add(Op.Identity, (b.add(Op.Identity, (conv,)),))
     if dead:
         b.add(Op.Sigmoid, (b.add(Op.Tanh, (conv,)),))
     b.output(b.add(Op.Add, (conv, b.add(Op.ReLU, (conv,)))))
     return b.build()
 
 
-def test_identities_are_contracted_into_the_node_that_they_repeat() -> None:
-    assert drop_identities(chain(identities=True)) == chain(identities=False)
-    clean = chain(identities=False)
-    assert drop_identities(clean) is clean
-
-
 def test_nodes_that_reach_no_output_are_dropped() -> None:
-    assert prune(chain(identities=False, dead=True)) == chain(identities=False)
-    clean = chain(identities=False)
+    assert prune(chain(dead=True)) == chain()
+    clean = chain()
     assert prune(clean) is clean
 
 

@@ -148,3 +148,9 @@ def test_a_record_without_a_field_is_refused() -> None:
     with pytest.raises(StoreError, match="a record lacks a field or has a wrong one: 'labels'"):
         Record.from_json(data)
     assert np.isfinite(Record.from_json(record("a").to_json()).labels["acc"])
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"run folder .* cannot be made: .*; name another with --out"):
+        LabelStore(tmp_path / "file" / "run", IDENTITY)

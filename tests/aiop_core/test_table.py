@@ -69,6 +69,11 @@ def test_several_columns_become_one_json_object() -> None:
         ("spec,acc\nd1-w4-k3,good\n", LabelError, r"row 1: label 'acc' is 'good', not a number"),
         ("spec,acc\nd1-w4-k3,5000\n", LabelError, r"outside the unit 'percent'; see --label-unit"),
         ("spec,acc\nd1-w4-k3,50\nbad,50\n", SpecError, r"row 2: 'bad' is no chain"),
+        (
+            "spec,acc\nd1-w4-k3,0.5\n",
+            LabelError,
+            r"no label 'acc' is over 1 %; if they are fractions, say --label-unit",
+        ),
         ("spec,acc\n", DataError, r"has a header but no rows"),
         ("", DataError, r"is not a readable table \(it is empty\)"),
         ("spec,acc\na,b,c\n", DataError, r"a row has more or fewer cells"),

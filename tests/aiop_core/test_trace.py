@@ -266,3 +266,48 @@ def test_random_networks_keep_the_invariants(example: tuple[nn.Module, tuple[int
             assert graph.resolution[a, [1, 3, 5]].tolist() == graph.resolution[b, [0, 2, 4]].tolist()
     assert trace(net, shape) == graph
     assert np.array_equal(graph.resolution[0, [0, 2, 4]], [*shape[1:], shape[0]])
+
+
+def test_writing_into_a_part_is_seen_in_the_whole() -> None:
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 1, 1)
+
+        def forward(self, x):
+            y = self.one(x)
+            y[:, :1] += self.two(x)
+            y.view(-1).relu_()
+            return y
+
+    net = Writes()
+    graph = trace(net, (3, 8, 8))
+    assert names(graph) == ["Input", "Conv", "Slice", "Conv", "Add", "Concat", "ReLU", "Output"]
+    assert cost(graph).params == sum(p.numel() for p in net.parameters())
+
+    class Fills(nn.Module):
+        def forward(self, x):
+            out = torch.zeros_like(x)
+            out[:, :2] = torch.sigmoid(x[:, :2])
+            return out
+
+    assert names(trace(Fills(), (3, 8, 8))) == ["Input", "Slice", "Sigmoid", "Concat", "Output"]
+
+
+def test_stacked_tensors_are_concatenated_and_a_height_of_one_stays() -> None:
+    class Stacks(nn.Module):
+        def forward(self, x):
+            return torch.stack([torch.relu(x), torch.sigmoid(x)])
+
+    assert names(trace(Stacks(), (3, 8, 8)))[-2:] == ["Concat", "Output"]
+    assert trace(nn.Conv2d(3, 4, 1), (3, 1, 6)).resolution[1].tolist() == [1, 1, 6, 6, 3, 4]
+
+
+def test_whatever_a_module_raises_is_one_clear_line() -> None:
+    class Asserts(nn.Module):
+        def forward(self, x):
+            assert x.shape[-1] == 224, "only 224"
+            return x
+
+    with pytest.raises(GraphError, match=r"Asserts cannot be traced .*: only 224; give the shape"):
+        trace(Asserts(), (3, 8, 8))

@@ -53,3 +53,16 @@ def test_elsewhere_lines_are_few_and_have_an_eta(
         "graphs: 80/100, ETA 0:10  x",
         "graphs: 100/100  x",
     ]
+
+
+def test_the_eta_of_a_resumed_stage_is_that_of_its_own_pace(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(views.time, "monotonic", lambda: clock[0])
+    with views.open_view() as view:
+        step = view.stage("architectures")
+        step(10, 20)
+        clock[0] += 60
+        step(11, 20)
+    assert capsys.readouterr().err == "architectures: 11/20, ETA 9:00\n"

@@ -139,6 +139,9 @@ class Family(Protocol[A]):
     def sample(self, count: int, *, seed: int) -> list[A]:
         """``count`` distinct architectures; the same ones for the same seed.
 
+        A larger sample begins with the smaller one, so that slices of it can be labelled
+        apart, and a run can grow.
+
         Raises:
             SpecError: if the space has fewer.
         """

@@ -116,8 +116,10 @@ def bootstrap(
     return float(low), float(high)
 
 
-def summarise(measured: Any, predicted: Any, *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Interval]:
-    """Every metric of ``METRICS`` with its bootstrap interval.
+def summarise(
+    measured: Any, predicted: Any, *, seed: int = 0, resamples: int = RESAMPLES, higher_is_better: bool = True
+) -> dict[str, Interval]:
+    """Every metric of ``METRICS`` with its bootstrap interval; the best come first for NDCG.
 
     Raises:
         LabelError: if the two differ in length, are empty, or hold a value that is not finite.
@@ -132,6 +134,8 @@ def summarise(measured: Any, predicted: Any, *, seed: int = 0, resamples: int = 
         if not np.isfinite(values).all():
             i = int(np.argmin(np.isfinite(values)))
             raise LabelError(f"{name} value {i} is {values[i]}; metrics need finite numbers, drop that record")
+    if not higher_is_better:
+        y, p = -y, -p
     return {
         name: (float(metric(y, p)), *bootstrap(metric, y, p, seed=seed, resamples=resamples))
         for name, metric in METRICS.items()

@@ -15,14 +15,16 @@ A = TypeVar("A", bound=Architecture)
 
 Depths = tuple[int, ...]
 
+GOLDEN_RATIO = (5**0.5 - 1) / 2
+
 
 def sample(space: Space[A], count: int, rng: np.random.Generator, *, by_depth: bool) -> list[A]:
     """``count`` distinct architectures.
 
     By default every choice is drawn uniformly: each stage's depth, then each active block,
     as the once-for-all library samples sub-networks. With ``by_depth`` the total depths of
-    the space get equal shares (a few samples are spread evenly over them), in random order,
-    and the stages' depths are uniform among those of that total.
+    the space get equal shares, as nearly as the number allows, and the stages' depths are
+    uniform among those of that total. A larger sample begins with the smaller one.
 
     Raises:
         SpecError: if the space has fewer, or ``count`` is negative.
@@ -42,10 +44,13 @@ def sample(space: Space[A], count: int, rng: np.random.Generator, *, by_depth: b
 
 
 def _strata(every: list[Depths], count: int, rng: np.random.Generator) -> list[list[Depths]]:
-    """For each sample, the depths it may have."""
+    """For each sample, the depths it may have; the first ones are the same for any ``count``.
+
+    The golden ratio's multiples spread evenly however many there are.
+    """
     by_total: dict[int, list[Depths]] = {}
     for depths in sorted(every, key=sum):
         by_total.setdefault(sum(depths), []).append(depths)
     strata = list(by_total.values())
-    middles = (2 * rng.permutation(count) + 1) * len(strata) // (2 * max(count, 1))
-    return [strata[i] for i in middles]
+    places = (rng.random() + GOLDEN_RATIO * np.arange(count)) % 1
+    return [strata[int(place * len(strata))] for place in places]

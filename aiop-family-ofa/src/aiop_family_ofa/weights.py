@@ -24,14 +24,15 @@ _TRANSFORMS = {7: 5, 5: 3}
 
 
 def initialise(module: nn.Module, spec: str) -> None:
-    """He initialisation by fan-out, from a generator whose seed is a hash of ``spec``.
+    """He initialisation by fan-out, from a generator of its own.
 
-    The same spec gives the same weights, and the global generator is not touched.
+    Its seed is made of ``spec`` and of torch's initial seed: the weights follow from
+    ``torch.manual_seed``, and the state of the global generator is not touched.
 
     Source: once-for-all, ``init_models`` with ``he_fout``: a depthwise kernel's fan-out
     counts all channels.
     """
-    seed = int.from_bytes(hashlib.sha256(spec.encode()).digest()[:8], "big", signed=True)
+    seed = int.from_bytes(hashlib.sha256(f"{torch.initial_seed()}:{spec}".encode()).digest()[:8], "big", signed=True)
     generator = torch.Generator().manual_seed(seed)
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):

@@ -191,7 +191,7 @@ def draw_weights(head: DeconvHPEHead | SkipDeconvHPEHead, generator: torch.Gener
             fan = module.in_channels * (KERNEL**2 / 4 if isinstance(module, nn.ConvTranspose2d) else 1)
             deviation = LAST_DEVIATION if module is head.heat_maps else math.sqrt(2 / fan)
             with torch.no_grad():
-                module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * deviation)
+                module.weight.copy_(torch.randn(module.weight.shape, generator=generator, device="cpu") * deviation)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):

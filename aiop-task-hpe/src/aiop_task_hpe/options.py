@@ -17,8 +17,8 @@ class PoseOptions:
     """Options of ``hpe2d``."""
 
     data: str = option("synthetic", "data set", choices=("synthetic", "lsp_extended"))
-    data_dir: Path | None = option(None, "folder that holds lsp_extended/, or is it", runtime=True)
-    train_images: int = option(640, "synthetic: images to train on", minimum=1)
+    data_dir: Path | None = option(None, "folder that holds lsp_extended/, or is it")
+    train_images: int = option(640, "synthetic: images to train on", minimum=2)
     val_images: int = option(600, "synthetic: images to measure on", minimum=1)
     data_seed: int = option(0, "synthetic: another seed is another world of images", minimum=0)
     train_share: float = option(

@@ -16,10 +16,11 @@ def main() -> None:
     from aiop_core.cli.group import build_cli
     from aiop_core.plugins import PluginRegistry
 
-    debug = "--debug" in sys.argv
+    debug = "--debug" in sys.argv[1:]
     warnings.showwarning = _show_warning
     try:
-        code = build_cli(PluginRegistry()).main(standalone_mode=False)
+        arguments = [a for a in sys.argv[1:] if a != "--debug"]  # wherever it stands
+        code = build_cli(PluginRegistry()).main(arguments, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()

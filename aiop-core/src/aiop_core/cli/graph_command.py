@@ -50,6 +50,7 @@ def show(
     reader = ModelReader(
         app.registry,
         app.registry.make(family) if family else None,
+        family.name if family else None,
         app.registry.make(task) if task else None,
         input_hw=input_hw,
         input_shape=input_shape,

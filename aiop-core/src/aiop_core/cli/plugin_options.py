@@ -24,7 +24,7 @@ from click.shell_completion import CompletionItem
 from aiop_core.contracts import BaselineRegistration
 from aiop_core.errors import OptionError
 from aiop_core.options import OptionField, build_options, option_fields, suggest
-from aiop_core.plugins import PluginRegistry, Selection
+from aiop_core.plugins import KINDS, PluginRegistry, Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,7 +97,8 @@ class PluginCommand(click.Command):
         ctx.meta[_CHOSEN], ctx.meta[_CONFIG] = chosen, config
         ctx.meta[_VALUES] = {kind: self._configured(config, kind) for kind in chosen}
         self._check_config(config)
-        ctx.default_map = {k.replace("-", "_"): v for k, v in config.items() if k not in self.kinds}
+        names = self._keys()
+        ctx.default_map = {names[k.replace("_", "-")]: v for k, v in config.items() if k not in KINDS}
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -121,11 +122,17 @@ class PluginCommand(click.Command):
         table = config.get(kind)
         return {k.replace("-", "_"): v for k, v in table.items() if k != "name"} if isinstance(table, Mapping) else {}
 
+    def _keys(self) -> dict[str, str]:
+        """What a config file may hold: flags without their dashes, and the parameter that each sets."""
+        keys = {opt.removeprefix("--"): p.name or "" for p in self.params for opt in p.opts if opt.startswith("--")}
+        return {key: name for key, name in keys.items() if key not in ("config", "json", "dry-run", *self.kinds)}
+
     def _check_config(self, config: Mapping[str, Any]) -> None:
-        known = [*self.kinds, *(p.name for p in self.params if p.name and p.name != "config")]
+        """Every key is a flag of this command, or a kind of plugin that another command uses."""
+        known = [*self.kinds, *self._keys()]
         for key in config:
-            if key.replace("-", "_") not in known:
-                raise OptionError(f"unknown key '{key}' in the config file; {suggest(key.replace('-', '_'), known)}")
+            if key.replace("_", "-") not in known and key not in KINDS:
+                raise OptionError(f"unknown key '{key}' in the config file; {suggest(key.replace('_', '-'), known)}")
 
     def _no_such_option(
         self, ctx: click.Context, registry: PluginRegistry, error: click.NoSuchOption

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from aiop_core.cli import flags
 from aiop_core.cli.group import App
 from aiop_core.options import option_fields
 
 
 @click.command("plugins")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@flags.json_option
 @click.pass_obj
 def command(app: App, as_json: bool) -> None:
     """List the installed families, tasks, predictors, profilers and executors.

@@ -46,7 +46,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Repeats with other splits.")
 @flags.seed_option
 @flags.device_option
-@flags.out_option("Where results and predictor go; runs/train by default.")
+@flags.out_option("Where results and predictor go; runs/train-NAME by default, after the labels' file or folder.")
 @config_option
 @flags.json_option
 @click.pass_context
@@ -63,7 +63,8 @@ def command(ctx: click.Context, /, as_json: bool, **arguments: Any) -> None:
 
     app: App = ctx.obj
     predictor = selection(ctx, "predictor")
-    seed, out = arguments["seed"], arguments["out"] or Path("runs/train")
+    source = _source(ctx, arguments)
+    seed, out = arguments["seed"], arguments["out"] or Path("runs") / f"train-{source.stem}"
     with open_view() as view:
         cache, graphs = _labels(app.registry, optional_selection(ctx, "family"), arguments, view)
         plan = TrainPlan(
@@ -90,13 +91,34 @@ def command(ctx: click.Context, /, as_json: bool, **arguments: Any) -> None:
     click.echo(f"Predictor (learnt from all {len(cache)} labels): {out / 'predictor'}\nResults: {out / 'results.json'}")
 
 
+_ONLY_WITH = {
+    "label": "table",
+    "label_unit": "table",
+    "spec_columns": "table",
+    "input_hw": "table",
+    "metric": "run_folder",
+}
+"""Flags that mean something for one source of labels only."""
+
+
+def _source(ctx: click.Context, arguments: dict[str, Any]) -> Path:
+    """The one file or folder that labels come from; flags for another source are refused."""
+    given = [name for name in ("table", "cache", "run_folder") if arguments[name]]
+    if len(given) != 1:
+        raise click.UsageError("give labels with one of --table FILE, --cache FILE or --run FOLDER")
+    for name, source in _ONLY_WITH.items():
+        if source != given[0] and ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            flag, wanted = name.replace("_", "-"), source.removesuffix("_folder")
+            raise click.UsageError(
+                f"--{flag} goes with --{wanted}; the labels come from --{given[0].removesuffix('_folder')}"
+            )
+    return Path(arguments[given[0]])
+
+
 def _labels(
     registry: PluginRegistry, family: Selection | None, arguments: dict[str, Any], view: Any
 ) -> tuple[Any, Any]:
     """The labelled graphs that the flags name, and what the graphs are made of."""
-    given = [name for name in ("table", "cache", "run_folder") if arguments[name]]
-    if len(given) != 1:
-        raise click.UsageError("give labels with one of --table FILE, --cache FILE or --run FOLDER")
     if arguments["cache"]:
         from aiop_core.records.cache import GraphCache
 

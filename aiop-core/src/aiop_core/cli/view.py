@@ -57,24 +57,28 @@ class TerminalView:
 class LineView:
     """Plain lines: each stage's start, end, and one in a while between."""
 
-    def __init__(self) -> None:
-        self._last: dict[str, float] = {}
-
     def say(self, text: str) -> None:
         """One line."""
         click.echo(text, err=True)
 
     def stage(self, title: str) -> Any:
         """Lines ``title: 3/24, ETA 1:20 note``, at most one in ``LINE_EVERY_S`` but the last."""
-        started = time.monotonic()
+        begun: list[tuple[float, int]] = []  # when the first report came, and what was behind it then
+        last = time.monotonic()
 
         def step(done: int, total: int, note: str = "") -> None:
+            nonlocal last
             now = time.monotonic()
-            if done < total and now - self._last.get(title, started) < LINE_EVERY_S:
+            if not begun:
+                begun.append((now, done))
+            if done < total and now - last < LINE_EVERY_S:
                 return
-            self._last[title] = now
-            left = (now - started) / done * (total - done) if done else 0.0
-            eta = f", ETA {int(left // 60)}:{int(left % 60):02d}" if done < total and done else ""
+            last = now
+            since, first = begun[0]
+            eta = ""
+            if first < done < total:
+                left = (now - since) / (done - first) * (total - done)
+                eta = f", ETA {int(left // 60)}:{int(left % 60):02d}"
             self.say(f"{_short(title)}: {done}/{total}{eta}{f'  {note}' if note else ''}")
 
         return step

@@ -210,12 +210,24 @@ def _concat(recorder: Recorder, call: Call) -> None:
     recorder.emit(Op.Concat, list(call.args[0]), call.out)
 
 
+def _constant(recorder: Recorder, call: Call) -> None:
+    """Only the shape of an activation is used."""
+    for result in call.results:
+        recorder.bind(result, type(recorder.value(result))(None, 0))
+
+
+def _copy(recorder: Recorder, call: Call) -> None:
+    """``a.copy_(b)``: from now on, a is b."""
+    source = recorder.value(call.args[1])
+    same = call.args[1].ndim == call.out.ndim
+    recorder.bind(call.out, source if same else type(source)(source.node, max(call.out.ndim - 1, 0)))
+
+
 def _hard_swish(recorder: Recorder, call: Call) -> None:
-    x = call.args[0]
-    before = recorder.value(x)
-    gate = recorder.builder.add(Op.ReLU6, [before.node] if before.node is not None else [])
-    node = recorder.builder.add(Op.Mul, [before.node or 0, gate])
-    recorder.bind(call.out, type(before)(node, before.axis))
+    before = recorder.value(call.args[0])
+    assert before.node is not None  # rules run only for calls that read an activation
+    gate = recorder.builder.add(Op.ReLU6, [before.node])
+    recorder.bind(call.out, type(before)(recorder.builder.add(Op.Mul, [before.node, gate]), before.axis))
 
 
 def _clamp(recorder: Recorder, call: Call) -> None:
@@ -229,10 +241,19 @@ def _clamp(recorder: Recorder, call: Call) -> None:
         _view(recorder, call)
 
 
-_VIEWS = """
-    alias as_strided clone contiguous copy detach diagonal dropout expand expand_as flatten flip index lift_fresh
-    narrow native_dropout permute repeat reshape roll select slice split split_with_sizes squeeze t to _to_copy
-    transpose unbind unfold unsafe_split _unsafe_view unsqueeze view view_as neg abs chunk _reshape_alias
+VIEWS = """
+    alias as_strided chunk detach diagonal expand expand_as narrow permute _reshape_alias select slice split
+    split_with_sizes squeeze t transpose unbind unfold unsafe_split _unsafe_view unsqueeze view view_as
+""".split()
+"""Operations whose results share their contents with the first input."""
+
+_COPIES = """
+    abs clone contiguous dropout flatten flip index lift_fresh native_dropout neg repeat reshape roll to _to_copy
+""".split()
+
+_CONSTANTS = """
+    empty_like full_like new_empty new_empty_strided new_full new_ones new_zeros ones_like rand_like randn_like
+    zeros_like
 """.split()
 
 _BATCH_NORMS = "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training".split()
@@ -267,7 +288,10 @@ _NODES: dict[Op, str] = {
 }
 
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(_VIEWS, _view),
+    **dict.fromkeys([*VIEWS, *_COPIES], _view),
+    **dict.fromkeys(_CONSTANTS, _constant),
+    "copy": _copy,
+    "stack": _concat,
     **{name: partial(_node, op) for op, names in _NODES.items() for name in names.split()},
     "add": partial(_arithmetic, Op.Add),
     "sub": partial(_arithmetic, Op.Sub),

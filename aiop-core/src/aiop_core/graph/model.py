@@ -123,9 +123,8 @@ class Graph:
     def fingerprint(self) -> str:
         """A hash that does not depend on the order of nodes, equal for isomorphic graphs.
 
-        Weisfeiler-Lehman refinement over predecessors and successors, run to the
-        graph's depth at most 16 times. Equal hashes of different graphs are possible
-        in theory, as for any such test.
+        Sixteen rounds of Weisfeiler-Lehman refinement over predecessors and successors.
+        Equal hashes of different graphs are possible in theory, as for any such test.
         """
         rows = np.concatenate(
             [np.asarray(getattr(self, name), dtype=np.int64).reshape(len(self), -1) for name in NODE_COLUMNS], axis=1

@@ -51,23 +51,20 @@ class Op(IntEnum):
     ConvTranspose = 32
     LayerNorm = 33
     GroupNorm = 34
-    InstanceNorm = 35
-    Softmax = 36
-    Resize = 37
-    Sub = 38
-    Div = 39
-    Slice = 40
-    Sum = 41
-    Max = 42
-    ELU = 43
-    LeakyReLU = 44
-    PReLU = 45
-    Softplus = 46
-    Exp = 47
-    Sqrt = 48
-    Pow = 49
-    Embedding = 50
-    Attention = 51
+    Softmax = 35
+    Resize = 36
+    Sub = 37
+    Div = 38
+    Slice = 39
+    Sum = 40
+    Max = 41
+    ELU = 42
+    LeakyReLU = 43
+    PReLU = 44
+    Softplus = 45
+    Exp = 46
+    Sqrt = 47
+    Pow = 48
 
 
 PAPER_EQUIVALENT: dict[Op, Op] = {Op.ConvTranspose: Op.Conv}

@@ -27,16 +27,3 @@ def prune(graph: Graph) -> Graph:
         return graph
     edges = graph.edges[:, useful[graph.edges[0]] & useful[graph.edges[1]]]
     return _keep(graph, useful, edges)
-
-
-def drop_identities(graph: Graph) -> Graph:
-    """Contract nodes that pass their only input on: TensorFlow leaves one for each dropout."""
-    identity = graph.op == Op.Identity
-    if not identity.any():
-        return graph
-    source = np.arange(len(graph))
-    for a, b in graph.edges.T[np.argsort(graph.edges[1], kind="stable")]:
-        if identity[b]:
-            source[b] = source[a]
-    edges = graph.edges[:, ~identity[graph.edges[1]]]
-    return _keep(graph, ~identity, np.stack([source[edges[0]], edges[1]]))

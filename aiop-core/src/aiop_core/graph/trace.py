@@ -55,6 +55,7 @@ class Recorder(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call] # torch leaves it untyped
         self.builder = GraphBuilder()
         self._values: dict[int, Value] = {}
+        self._viewed: dict[int, Tensor] = {}
         self._alive: list[Tensor] = []  # ids stay unique only while their tensors live
         self._uncounted = {name: parameter.numel() for name, parameter in parameters.items()}
         for name, parameter in parameters.items():
@@ -64,6 +65,42 @@ class Recorder(TorchDispatchMode):
         """Remember where ``tensor`` comes from; an in-place operation binds it anew."""
         self._values[id(tensor)] = value
         self._alive.append(tensor)
+
+    def remember_view(self, view: Tensor, source: Tensor) -> None:
+        """``view`` shares its contents with ``source``: what is written into one is in the other."""
+        if view is not source:
+            self._viewed[id(view)] = source
+            self._alive.append(view)
+
+    def same_place(self, one: Tensor, other: Tensor) -> bool:
+        """Whether two tensors are the same part of the same contents, as after ``x[:1] += y``."""
+
+        def whole(tensor: Tensor) -> Tensor:
+            while (source := self._viewed.get(id(tensor))) is not None:
+                tensor = source
+            return tensor
+
+        return (
+            whole(one) is whole(other)
+            and one.shape == other.shape
+            and one.stride() == other.stride()
+            and bool(one.storage_offset() == other.storage_offset())
+        )
+
+    def write_through(self, view: Tensor) -> None:
+        """After ``view`` was written in place: what it shares its contents with changes, too.
+
+        A part that is written is a ``Concat`` of what was there and what is new.
+        """
+        while (source := self._viewed.get(id(view))) is not None:
+            written, before = self.value(view), self.value(source)
+            axis = before.axis if before.node is not None else 1 if source.ndim > 3 else max(source.ndim - 1, 0)
+            node = written.node
+            if node is not None and view.numel() < source.numel():
+                inputs = [n for n in (before.node, node) if n is not None]
+                node = self.builder.add(Op.Concat, inputs, self.shape(source, axis))
+            self.bind(source, Value(node, axis))
+            view = source
 
     def value(self, tensor: Any) -> Value:
         """Where ``tensor`` comes from; a constant without parameters if nothing is known."""
@@ -80,7 +117,7 @@ class Recorder(TorchDispatchMode):
             return 1, 1, 1
         sizes = list(tensor.shape)
         channels = sizes.pop(axis)
-        while len(sizes) > 1 and sizes[0] == 1:
+        if len(sizes) > 1 and sizes[0] == 1:
             del sizes[0]
         return max(sizes[0], 1) if sizes else 1, max(math.prod(sizes[1:]), 1), max(channels, 1)
 
@@ -116,6 +153,8 @@ class Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         call = aten.Call(func, args, kwargs or {})
+        if call.name == "copy_" and self.same_place(*call.tensors):
+            return call.out
         if any(self.is_activation(t) for t in call.tensors):
             rule = aten.RULES.get(call.name.removesuffix("_"))
             if rule is None:
@@ -126,6 +165,11 @@ class Recorder(TorchDispatchMode):
             params = frozenset().union(*(self.value(t).params for t in call.tensors))
             for result in call.results:
                 self.bind(result, Value(None, 0, params))
+        if call.name in aten.VIEWS and call.tensors:
+            for result in call.results:
+                self.remember_view(result, call.tensors[0])
+        elif call.name.endswith("_") and call.results:
+            self.write_through(call.results[0])
         return call.out
 
     def _unknown(self, call: aten.Call) -> None:
@@ -176,7 +220,7 @@ def trace(module: nn.Module, input_shape: tuple[int, ...]) -> Graph:
     try:
         with _inference(module), recorder:
             result = functional_call(module, {**parameters, **buffers}, (image,))
-    except (RuntimeError, NotImplementedError, ValueError, TypeError, IndexError) as error:
+    except Exception as error:  # a stranger's module may raise anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise GraphError(
             f"{type(module).__name__} cannot be traced with an input of shape {tuple(input_shape)}: {reason}; "

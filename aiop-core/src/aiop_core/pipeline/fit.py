@@ -68,6 +68,7 @@ def cross_validate(
     field_of: Sequence[Contender],
     data: Labelled,
     *,
+    higher_is_better: bool = True,
     folds: int,
     seed: int,
     device: str,
@@ -89,15 +90,29 @@ def cross_validate(
             predicted[contender.name][split.test] = _fit_predict(contender, data, split, seed, device)
             seconds[contender.name] += time.perf_counter() - started
             progress(i * len(field_of) + j + 1, total, contender.name)
-    scores = {name: summarise(data.labels, values, seed=seed) for name, values in predicted.items()}
+    scores = {
+        name: summarise(data.labels, values, seed=seed, higher_is_better=higher_is_better)
+        for name, values in predicted.items()
+    }
     return Comparison(data.labels, predicted, scores, seconds)
 
 
 @dataclass(frozen=True)
 class Round:
-    """One contender, trained on some labels, judged on all others."""
+    """One contender, trained on some labels, judged on all others.
+
+    Attributes:
+        train: how many labels were asked for.
+        learnt: how many it learnt from; isomorphic graphs stay together.
+        seed: of split and fit.
+        name: the contender's.
+        test: how many labels it was judged on.
+        scores: metric name to (value, low, high).
+        seconds: of fit and prediction.
+    """
 
     train: int
+    learnt: int
     seed: int
     name: str
     test: int
@@ -109,6 +124,7 @@ def hold_out(
     field_of: Sequence[Contender],
     data: Labelled,
     *,
+    higher_is_better: bool = True,
     sizes: Sequence[int],
     seeds: Sequence[int],
     device: str,
@@ -128,8 +144,11 @@ def hold_out(
             started = time.perf_counter()
             predicted = _fit_predict(contender, data, split, seed, device)
             seconds = time.perf_counter() - started
-            scores = summarise(data.labels[split.test], predicted, seed=seed)
-            rounds.append(Round(size, seed, contender.name, len(split.test), scores, round(seconds, 3)))
+            measured = data.labels[split.test]
+            scores = summarise(measured, predicted, seed=seed, higher_is_better=higher_is_better)
+            rounds.append(
+                Round(size, len(split.train), seed, contender.name, len(split.test), scores, round(seconds, 3))
+            )
             progress(len(rounds), len(splits) * len(field_of), f"{contender.name}, {size} labels, seed {seed}")
     return rounds
 

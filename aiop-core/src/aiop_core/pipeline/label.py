@@ -130,6 +130,7 @@ def label_architectures(
     Raises:
         StoreError: if a record cannot be written.
         DataError: if the task's data are not there.
+        LabelError: if every architecture that was left failed.
     """
     summary = LabelSummary(skipped=[a.spec for a in architectures if a.spec in store])
     pending = [a for a in architectures if a.spec not in store]
@@ -149,8 +150,8 @@ def label_architectures(
                 store.append(labeller.label(architecture, view))
             except (StoreError, DataError, ContractError):
                 raise
-            except AiopError as error:
-                return architecture, f"failed: {error}"
+            except (AiopError, RuntimeError) as error:  # torch raises RuntimeError, for want of memory too
+                return architecture, f"failed: {str(error).strip().splitlines()[0]}"
         return architecture, "labelled"
 
     runner = executor or InProcess()
@@ -169,4 +170,6 @@ def label_architectures(
                 view.say(f"no label for {architecture.spec}: {summary.failed[architecture.spec]}")
             finished = len(summary.labelled) + len(summary.skipped) + len(summary.failed)
             progress(finished, len(architectures))
+    if len(summary.failed) == len(pending):
+        raise LabelError(f"no architecture could be labelled; the first: {next(iter(summary.failed.values()))}")
     return summary

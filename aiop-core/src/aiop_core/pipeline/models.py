@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,8 @@ class ModelReader:
 
     Attributes:
         registry: where ``family:spec`` looks families up.
-        family: parses a spec without a family's name in front.
+        family: parses a spec without a family's name in front, and with its own.
+        family_name: under which it is registered.
         task: if given, architectures get its head, and the graph is that of body and head.
         metric: whose graph of the task; its first metric by default.
         input_hw: for networks of a family without task; the family's own by default.
@@ -41,6 +43,7 @@ class ModelReader:
 
     registry: PluginRegistry
     family: Family[Any] | None = None
+    family_name: str | None = None
     task: Task | None = None
     metric: str | None = None
     input_hw: tuple[int, int] | None = None
@@ -56,7 +59,9 @@ class ModelReader:
         """
         prefix, _, rest = model.partition(":")
         if rest and prefix in self.registry.names("family"):
-            return self._architecture(self.registry.create("family", prefix), rest)
+            if self.family is None or prefix != self.family_name:
+                return self._architecture(self.registry.create("family", prefix), rest)
+            return self._architecture(self.family, rest)
         if self.family is not None and not _is_factory(model):
             return self._architecture(self.family, model)
         if not rest:
@@ -75,7 +80,11 @@ class ModelReader:
         architecture = family.parse(spec)
         if self.task is None:
             return NamedGraph(architecture.spec, family.graph(architecture, self.input_hw or family.input_hw))
-        graphs: Mapping[str, Graph] = self.task.graphs(self.task.model(family.backbone(architecture)))
+        import torch
+
+        with torch.device("meta"):  # a graph needs no weights
+            model = self.task.model(family.backbone(architecture))
+        graphs: Mapping[str, Graph] = self.task.graphs(model)
         return NamedGraph(architecture.spec, graphs[self.metric or self.task.metrics[0].name])
 
 
@@ -113,19 +122,28 @@ def _call(factory: Callable[[], Any], spelling: str) -> Any:
 
 def _import(path: str) -> Any:
     if not path.endswith(".py"):
+        _importable(Path.cwd())
         try:
             return importlib.import_module(path)
-        except ImportError as error:
-            raise ModelError(f"package '{path}' cannot be imported: {error}") from error
+        except Exception as error:
+            raise ModelError(f"package '{path}' cannot be imported: {type(error).__name__}: {error}") from error
     file = Path(path)
     if not file.is_file():
         raise ModelError(f"there is no file {file}")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    spec = importlib.util.spec_from_file_location(f"aiop_model_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    _importable(file.parent)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         raise ModelError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
     return module
+
+
+def _importable(folder: Path) -> None:
+    """What lies beside a user's file can be imported, as if Python ran that file."""
+    if (path := str(folder.resolve())) not in sys.path:
+        sys.path.insert(0, path)

@@ -99,8 +99,9 @@ def reader_of(
     return ModelReader(
         registry,
         registry.make(family) if family else make("family"),
+        family.name if family else card.graphs.get("family", {}).get("name"),
         make("task"),
-        card.metric.name if "task" in card.graphs else None,
-        tuple(hw) if hw else None,
-        input_shape,
+        metric=card.metric.name if "task" in card.graphs else None,
+        input_hw=tuple(hw) if hw else None,
+        input_shape=input_shape,
     )

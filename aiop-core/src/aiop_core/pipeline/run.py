@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,12 @@ from aiop_core.contracts import Architecture, Executor, Family, Metric, Task
 from aiop_core.errors import OptionError, SplitError
 from aiop_core.options import options_dict, suggest
 from aiop_core.pipeline.collect import collect
-from aiop_core.pipeline.fit import Comparison, Contender, contenders, cross_validate
+from aiop_core.pipeline.fit import Comparison, Contender, contenders, cross_validate, groups_of
 from aiop_core.pipeline.label import Labeller, LabelSummary, label_architectures
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.report import ReportRow, RunReport, write_report
 from aiop_core.pipeline.saved import PredictorCard, save_predictor
-from aiop_core.pipeline.scores import finite_json
+from aiop_core.pipeline.scores import write_json
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
 from aiop_core.records.cache import GraphCache
@@ -68,7 +67,10 @@ class LabelPlan:
             "family": self.family.to_json(),
             "task": self.task.to_json(),
             "count": self.count,
+            "start": self.start,
             "seed": self.seed,
+            "profiler": list(self.profilers),
+            **({"executor": self.executor} if self.executor else {}),
         }
 
 
@@ -98,11 +100,16 @@ def label(registry: PluginRegistry, plan: LabelPlan, view: View) -> LabelledRun:
     task: Task = registry.make(plan.task)
     executor: Executor | None = registry.create("executor", plan.executor) if plan.executor else None
     profilers = {name: registry.create("profiler", name) for name in plan.profilers}
-    store = LabelStore(plan.out, plan.identity | {"metrics": [asdict(metric) for metric in task.metrics]})
-    (plan.out / "options.json").write_text(json.dumps(plan.config(), indent=2) + "\n")
+    store = LabelStore(plan.out, plan.identity | {"metrics": [_identity(metric) for metric in task.metrics]})
+    write_json(plan.out / "options.json", plan.config())
     labeller = Labeller(plan.family.name, family, plan.task.name, task, plan.seed, plan.device, profilers)
     summary = label_architectures(labeller, sample(family, plan), store, view, executor)
     return LabelledRun(family, task, store, summary)
+
+
+def _identity(metric: Metric) -> dict[str, Any]:
+    """What decides a metric's values; its description may be reworded."""
+    return {"name": metric.name, "unit": metric.unit, "higher_is_better": metric.higher_is_better}
 
 
 def metric_named(task: Task, name: str | None) -> Metric:
@@ -139,17 +146,27 @@ def run(
     Raises:
         SplitError: if there are fewer labels than ``MIN_LABELS``.
     """
+    metric_named(registry.make(plan.task), metric_name)  # before anything is trained
     done = label(registry, plan, view)
     view.say(f"labels: {done.summary}")
     metric = metric_named(done.task, metric_name)
     origin = provenance() | {"seed": plan.seed}
-    cache = collect(done.store, metric, origin)
+    graphs = {"family": plan.family.to_json(), "task": plan.task.to_json()}
+    cache = collect(done.store, metric, origin | {"graphs": graphs})
     cache.save(plan.out / "graphs.safetensors")
     if len(cache) < MIN_LABELS:
         raise SplitError(f"{len(cache)} labels are too few to judge a predictor; label at least {MIN_LABELS} (--count)")
     field = contenders(registry, predictor.name, predictor.options)
-    folds = min(folds, len(cache))
-    comparison = cross_validate(field, cache.labelled, folds=folds, seed=plan.seed, device=plan.device, view=view)
+    folds = min(folds, len(set(groups_of(cache.graphs))))
+    comparison = cross_validate(
+        field,
+        cache.labelled,
+        higher_is_better=metric.higher_is_better,
+        folds=folds,
+        seed=plan.seed,
+        device=plan.device,
+        view=view,
+    )
     evaluation = (
         f"Every prediction is for an architecture that its predictor had not seen: {folds}-fold cross-validation "
         f"over {len(cache)} labels, isomorphic graphs in one fold. Intervals: 95 % bootstrap."
@@ -160,20 +177,22 @@ def run(
         predictor.name,
         options_dict(predictor.options),
         metric,
-        {"family": plan.family.to_json(), "task": plan.task.to_json()},
+        graphs,
         len(cache),
         comparison.scores[predictor.name],
         evaluation,
         origin,
     )
     save_predictor(plan.out / "predictor", fitted, card)
-    _write(plan, predictor, metric, cache, comparison, field, evaluation, origin)
+    config = plan.config() | {"predictor": predictor.to_json(), "metric": metric.name, "folds": folds}
+    del config["start"]
+    _write(plan, config, metric, cache, comparison, field, evaluation, origin)
     return RunResult(plan.out, cache, comparison, done.summary, evaluation)
 
 
 def _write(
     plan: LabelPlan,
-    predictor: Selection,
+    config: Mapping[str, Any],
     metric: Metric,
     cache: GraphCache,
     comparison: Comparison,
@@ -182,8 +201,7 @@ def _write(
     origin: Mapping[str, Any],
 ) -> None:
     """``options.json``, ``results.json`` and ``report.html`` of the run folder."""
-    config = plan.config() | {"predictor": predictor.to_json()}
-    (plan.out / "options.json").write_text(json.dumps(config, indent=2) + "\n")
+    write_json(plan.out / "options.json", config)
     results = {
         "metric": metric.name,
         "labels": len(cache),
@@ -192,7 +210,7 @@ def _write(
         "fit_seconds": comparison.seconds,
         "provenance": origin,
     }
-    (plan.out / "results.json").write_text(json.dumps(finite_json(results), indent=2) + "\n")
+    write_json(plan.out / "results.json", results)
     rows = [
         ReportRow(
             cache.specs[i],

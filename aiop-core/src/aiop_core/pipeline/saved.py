@@ -10,7 +10,7 @@ from typing import Any
 
 from aiop_core.contracts import Metric, Predictor
 from aiop_core.errors import WeightsError
-from aiop_core.pipeline.scores import finite_json
+from aiop_core.pipeline.scores import write_json
 from aiop_core.plugins import PluginRegistry
 
 CARD = "predictor.json"
@@ -48,7 +48,7 @@ def save_predictor(folder: Path, predictor: Predictor, card: PredictorCard) -> N
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CARD).unlink(missing_ok=True)
     predictor.save(folder)
-    (folder / CARD).write_text(json.dumps(finite_json({"version": VERSION, **asdict(card)}), indent=2) + "\n")
+    write_json(folder / CARD, {"version": VERSION, **asdict(card)})
 
 
 def load_predictor(folder: Path, registry: PluginRegistry) -> tuple[Predictor, PredictorCard]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from aiop_core.contracts import Metric
@@ -19,6 +22,13 @@ def finite_json(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite_json(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file in one piece: a killed writer leaves the old one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(finite_json(value), indent=2) + "\n", encoding="utf-8")
+    os.replace(part, path)
 
 
 def number_text(value: float, key: str, metric: Metric) -> str:

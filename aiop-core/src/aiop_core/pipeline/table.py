@@ -132,6 +132,8 @@ def table_cache(
             raise SpecError(f"{where}: {error}") from error
         architectures[architecture.spec] = architecture
         values.setdefault(architecture.spec, []).append(value)
+    if unit == "percent" and all(v <= 0.01 for found in values.values() for v in found):
+        raise LabelError(f"{path}: no label '{label}' is over 1 %; if they are fractions, say --label-unit fraction")
     if len(architectures) < len(rows):
         view.say(f"{len(rows)} rows describe {len(architectures)} architectures: labels of equal ones are averaged")
     progress = view.stage("graphs")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from aiop_core.pipeline.collect import collect
 from aiop_core.pipeline.fit import Round, contenders, hold_out
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.saved import PredictorCard, save_predictor
-from aiop_core.pipeline.scores import finite_json
+from aiop_core.pipeline.scores import write_json
 from aiop_core.pipeline.table import table_cache
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
@@ -77,16 +76,27 @@ def train(
     Raises:
         SplitError: if a size leaves nothing to learn from or to test on.
     """
-    plan.out.mkdir(parents=True, exist_ok=True)
+    try:
+        plan.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"--out {plan.out} cannot be made: {error.strerror}; name another folder") from None
     field = contenders(registry, plan.predictor.name, plan.predictor.options)
     sizes = plan.sizes or [round(DEFAULT_TRAIN_FRACTION * len(cache))]
     data = cache.labelled
-    rounds = hold_out(field, data, sizes=sizes, seeds=plan.seeds, device=plan.device, view=view)
+    rounds = hold_out(
+        field,
+        data,
+        higher_is_better=cache.metric.higher_is_better,
+        sizes=sizes,
+        seeds=plan.seeds,
+        device=plan.device,
+        view=view,
+    )
     origin = provenance() | {"seeds": list(plan.seeds)}
     result = TrainResult(cache, rounds, origin)
     cache = replace(cache, provenance={**cache.provenance, "graphs": dict(graphs)})
     cache.save(plan.out / "graphs.safetensors")
-    (plan.out / "results.json").write_text(json.dumps(finite_json(result.to_json()), indent=2) + "\n")
+    write_json(plan.out / "results.json", result.to_json())
     predictor = field[0].make()
     progress = view.stage(f"{plan.predictor.name}, all {len(cache)} labels")
     predictor.fit(data, seed=plan.seeds[0], device=plan.device, progress=progress)
@@ -98,7 +108,7 @@ def train(
         dict(graphs),
         len(cache),
         largest[0].scores,
-        f"Trained on {largest[0].train} labels and tested on the other {largest[0].test}, seed {largest[0].seed}; "
+        f"Trained on {largest[0].learnt} labels and tested on the other {largest[0].test}, seed {largest[0].seed}; "
         f"the saved predictor learnt from all {len(cache)}. Intervals: 95 % bootstrap.",
         origin,
     )

@@ -129,7 +129,7 @@ class GraphCache:
 
     @classmethod
     def load(cls, path: Path) -> GraphCache:
-        """Read a cache, mapped into memory.
+        """Read a cache through a memory map.
 
         Raises:
             CacheError: if the file is missing, damaged, of another format or version.

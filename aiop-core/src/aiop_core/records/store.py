@@ -42,7 +42,12 @@ class LabelStore:
         self._records: dict[str, Record] = {}
         self._read = 0
         if identity is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(
+                    f"run folder {folder} cannot be made: {error.strerror}; name another with --out"
+                ) from None
         elif not (folder / HEADER).is_file():
             raise StoreError(
                 f"{folder} holds no label store ({HEADER} is missing); 'aiop label' or 'aiop run' makes one"

@@ -39,6 +39,12 @@ def sampling_is_seeded(family: Family[Any]) -> None:
     require(len(drawn) > 1, f"eight seeds all gave {first}")
 
 
+def a_larger_sample_begins_with_the_smaller(family: Family[Any]) -> None:
+    """``sample(4)`` begins with ``sample(2)``, so that slices fit together and runs can grow."""
+    small, large = ([a.spec for a in family.sample(count, seed=0)] for count in (2, 4))
+    require(large[:2] == small, f"sample(2) gives {small}, but sample(4) begins with {large[:2]}")
+
+
 def sampling_touches_no_global_random_state(family: Family[Any]) -> None:
     """``sample`` draws from its own generator."""
     with no_global_randomness("sample"):
@@ -143,6 +149,7 @@ def _difference(composed: Graph, traced: Graph) -> str:
 FAMILY_CHECKS: tuple[Callable[[Family[Any]], None], ...] = (
     sampling_gives_as_many_distinct_architectures_as_asked,
     sampling_is_seeded,
+    a_larger_sample_begins_with_the_smaller,
     sampling_touches_no_global_random_state,
     specs_round_trip,
     malformed_specs_are_refused,
