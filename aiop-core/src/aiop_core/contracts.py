@@ -253,7 +253,11 @@ class Profiler(Protocol):
 
 
 class Executor(Protocol):
-    """Runs independent jobs, here or elsewhere, and gives results as they come."""
+    """Runs the jobs of a labelling step one at a time in this process, in an order and at times of its choice.
+
+    A job shares the store and the screen with its caller, so that it cannot be sent to
+    another process. To label in several, start several commands on one run folder.
+    """
 
     def map(self, job: Callable[[In], Out], items: Sequence[In]) -> Iterator[Out]:
         """The result of ``job`` for each item, in any order."""

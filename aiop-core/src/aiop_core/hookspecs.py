@@ -45,7 +45,7 @@ def aiop_register_profilers() -> Sequence[Registration[Profiler]]:  # type: igno
 
 @hookspec
 def aiop_register_executors() -> Sequence[Registration[Executor]]:  # type: ignore[empty-body]
-    """Places where architectures are trained."""
+    """When and in which order architectures are trained."""
 
 
 @hookspec

@@ -100,8 +100,8 @@ _DEFAULTS: dict[str, PoseOptions] = {
 Source: for real data the paper's code (140 epochs, input 256, output 64, 256 filters) and
 the defaults of pytorch-pose-hg-3d, on which it builds (Adam, 1e-3, tenths at epochs 90
 and 120, batch 32, Gaussian of 2, scale 0.25, rotation 30°, flip-test). The synthetic
-values were chosen by measurement (README): labels well above the mean pose's, with more
-spread between architectures than between seeds, in about ten seconds on two cores.
+values were chosen by measurement: labels well above the mean pose's in about nine seconds on
+two cores (benchmarks/label_quality.py).
 """
 
 

@@ -25,7 +25,7 @@ profiler_option = click.option(
     "--profiler", "profilers", multiple=True, metavar="NAME", help="Also store what this profiler says; repeatable."
 )
 executor_option = click.option(
-    "--executor", metavar="NAME", help="Where to train the architectures; in this process by default."
+    "--executor", metavar="NAME", help="What decides when each architecture is trained; one after the other by default."
 )
 
 
