@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from aiop_core.contracts import Registration
+from aiop_core.contracts import Metric, Registration
 from aiop_core.errors import AiopError
+from aiop_core.graph.model import GraphSet
 from aiop_core.hookspecs import hookimpl
 from aiop_core.plugins import PluginSource
+from aiop_core.records.cache import GraphCache
+from aiop_core.testing import reference
 
 
 def broken() -> object:
@@ -229,3 +232,25 @@ def test_a_damaged_predictor_is_said(aiop, tmp_path: Path) -> None:
     assert "predictor.json is damaged" in aiop("predict", "--predictor", tmp_path, "x").err
     card.write_text('{"version": 7}')
     assert "has version 7; this aiop reads 1" in aiop("predict", "--predictor", tmp_path, "x").err
+
+
+def test_a_predictor_of_foreign_graphs_needs_a_family_to_sample(aiop, tmp_path: Path) -> None:
+    family = reference.ReferenceFamily()
+    graphs = GraphSet.of(family.graph(a, (64, 64)) for a in family.all())
+    labels = [0.3 + 0.01 * i for i in range(len(graphs))]
+    specs = [a.spec for a in family.all()]
+    cache = GraphCache.of(graphs, labels, specs, ["elsewhere"] * len(specs), Metric("acc"), {})
+    cache.save(tmp_path / "c.safetensors")
+    assert aiop("train", "--cache", tmp_path / "c.safetensors", "--train", 6, "--out", tmp_path / "out").code == 0
+    predict = ("predict", "--predictor", tmp_path / "out" / "predictor")
+    assert "--sample needs a family; name one with --family" in aiop(*predict, "--sample", 2).err
+    named = json.loads(aiop(*predict, "--family", "reference", "--sample", 2, "--json").out)
+    assert len(named["predictions"]) == 2
+
+
+def test_out_below_a_file_is_one_clear_line(aiop, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("spec,acc\nd1-w4-k3,50\nd2-w8-k5,75\nd1-w6-k3,60\n")
+    table = ("--table", tmp_path / "t.csv", "--family", "reference", "--label", "acc", "--train", 2)
+    done = aiop("train", *table, "--out", tmp_path / "t.csv" / "x")
+    assert done.code == 1
+    assert "cannot be made: Not a directory; name another folder" in done.err

@@ -7,7 +7,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from aiop_core.errors import DataError, LabelError, SpecError
+from aiop_core.errors import DataError, GraphError, LabelError, SpecError
 from aiop_core.pipeline.table import spec_text, table_cache
 from aiop_core.pipeline.view import Quiet
 from aiop_core.testing.reference import ReferenceFamily
@@ -21,12 +21,12 @@ class Said(Quiet):
         self.lines.append(text)
 
 
-def read(path: Path, label: str = "acc", unit: str = "percent", view: Quiet | None = None):
+def read(path: Path, unit: str = "percent", view: Quiet | None = None, family: ReferenceFamily | None = None):
     return table_cache(
         path,
         family_name="reference",
-        family=ReferenceFamily(),
-        label=label,
+        family=family or ReferenceFamily(),
+        label="acc",
         spec_columns=["spec"],
         unit=unit,
         input_hw=(64, 64),
@@ -92,3 +92,13 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "t.parquet").write_bytes(b"PAR1 nothing")
     with pytest.raises(DataError, match=r"is not a readable table"):
         read(tmp_path / "t.parquet")
+
+
+def test_a_family_that_cannot_draw_a_graph_names_the_architecture(tmp_path: Path) -> None:
+    class Shy(ReferenceFamily):
+        def graph(self, architecture, input_hw):
+            raise GraphError("too small an input")
+
+    (tmp_path / "t.csv").write_text("spec,acc\nd1-w4-k3,50\n")
+    with pytest.raises(SpecError, match="d1-w4-k3 has no graph at 64x64: too small an input"):
+        read(tmp_path / "t.csv", family=Shy())
