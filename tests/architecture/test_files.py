@@ -8,7 +8,9 @@ MAX_LINES = 400
 VAGUE = {"utils.py", "util.py", "helpers.py", "common.py", "misc.py"}
 
 FORBIDDEN = {
-    "a package registry": re.compile(r"([p]ypi|[p]ythonhosted)[.]org|download\.pytorch\.org|(extra-)?index-url|artifactory"),
+    "a package registry": re.compile(
+        r"([p]ypi|[p]ythonhosted)[.]org|download\.pytorch\.org|(extra-)?index-url|artifactory"
+    ),
     "a path of one machine": re.compile(r"(?<![\w.~*}>])/(root|work|home/\w+|Users/\w+)/\w"),
     "an unfinished mark": re.compile(r"\b(TODO|FIXME|XXX)\b"),
 }
