@@ -64,7 +64,7 @@ def show(
     click.echo(named.name)
     click.echo(
         f"{summary.nodes} nodes, {summary.edges} edges, depth {summary.depth}, "
-        f"{summary.macs / 1e6:,.1f} MMACs, {summary.params / 1e6:,.3f} M parameters"
+        f"{summary.macs / 1e6:,.1f} MMACs, {summary.params:,} parameters"
     )
     print_table(
         "",
