@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -85,12 +84,8 @@ def test_a_label_that_is_not_finite_is_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "key"), [("none", "norm_none"), ("standardise", "norm_stand"), ("standardise_flops", "norm_stand_flops")]
 )
-def test_numbers_are_those_of_the_research_code(kind: str, key: str) -> None:
-    data = os.environ.get("AIOP_SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data"
-    path = Path(data).parent / "reference" / "predictor" / "numeric_ref.npz"
-    if not path.is_file():
-        pytest.skip(f"needs {path}; set AIOP_SHARED_DATA to the folder of real data")
-    expected = np.load(path)
+def test_numbers_are_those_of_the_research_code(kind: str, key: str, reference: Path) -> None:
+    expected = np.load(reference / "predictor" / "numeric_ref.npz")
     labels, sizes = expected["norm_acc"], expected["norm_flops"]
     found = LabelScaling.fit(kind, labels, sizes)
     np.testing.assert_allclose(found.transform(labels, sizes), expected[f"{key}_transformed"])

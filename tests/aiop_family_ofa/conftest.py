@@ -1,6 +1,5 @@
-"""Real data where it is, and once-for-all's own supernets with random weights."""
+"""Once-for-all's own supernets with random weights."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,22 +14,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="session")
-def shared_data():
-    folder = Path(os.environ.get("AIOP_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no real data at '{folder}'; name the folder in AIOP_SHARED_DATA")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def reference(shared_data):
-    folder = shared_data.parent / "reference"
-    if not folder.is_dir():
-        pytest.skip(f"no reference data at '{folder}'")
-    return folder
 
 
 @dataclass

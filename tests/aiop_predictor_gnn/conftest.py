@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +39,6 @@ def random_graphs(count: int, seed: int) -> GraphSet:
 @pytest.fixture(scope="session")
 def graphs() -> GraphSet:
     return random_graphs(60, seed=0)
-
-
-@pytest.fixture(scope="session")
-def reference() -> Path:
-    """The folder of what the research code gives; a sibling of the data."""
-    data = os.environ.get("AIOP_SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data"
-    folder = Path(data).parent / "reference"
-    if not folder.is_dir():
-        pytest.skip(f"needs {folder}; set AIOP_SHARED_DATA to the folder of real data")
-    return folder
 
 
 def research_graph(raw: dict[str, Any]) -> Graph:

@@ -1,7 +1,4 @@
-"""A small backbone with the levels of ofa_pn, LSPET-like folders, and the shared data where they are."""
-
-import os
-from pathlib import Path
+"""A small backbone with the levels of ofa_pn, and LSPET-like folders."""
 
 import numpy as np
 import pytest
@@ -85,23 +82,4 @@ def lspet_folder(tmp_path):
         pixels = rng.integers(0, 255, (80, 60, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "images" / f"im{n + 1:05d}.jpg", quality=95)
     scipy.io.savemat(folder / "joints.mat", {"joints": table})
-    return folder
-
-
-@pytest.fixture
-def shared_data():
-    """The folder of real data."""
-    default = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    folder = Path(os.environ.get("AIOP_SHARED_DATA", default))
-    if not folder.is_dir():
-        pytest.skip(f"no real data at {folder}; AIOP_SHARED_DATA names their folder")
-    return folder
-
-
-@pytest.fixture
-def reference(shared_data):
-    """The folder of what the research code made."""
-    folder = shared_data.parent / "reference"
-    if not folder.is_dir():
-        pytest.skip(f"no reference numbers at {folder}")
     return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,9 @@ class Comparison:
 
 def contenders(registry: PluginRegistry, name: str, options: Any) -> list[Contender]:
     """The chosen predictor, then every installed baseline with its default options."""
-    chosen = [Contender(name, lambda: registry.create("predictor", name, options), _asks(registry, name))]
+    chosen = [Contender(name, partial(registry.create, "predictor", name, options), _asks(registry, name))]
     return chosen + [
-        Contender(plugin.name, lambda n=plugin.name: registry.create("predictor", n), plugin.registration.asks)  # type: ignore[misc]
+        Contender(plugin.name, partial(registry.create, "predictor", plugin.name), plugin.registration.asks)
         for plugin in registry.plugins()
         if plugin.kind == "predictor" and plugin.name != name and isinstance(plugin.registration, BaselineRegistration)
     ]
