@@ -151,3 +151,19 @@ def test_published_dropout_and_epsilon():
         norms = {layer.eps for layer in module.modules() if isinstance(layer, torch.nn.BatchNorm2d)}
         found.append((module.dropout.p, norms))
     assert found == [(0.1, {1e-3}), (0.1, {1e-5}), (0.0, {1e-5})]
+
+
+def test_random_weights_follow_from_torchs_seed():
+    family = create(ProxylessOptions())
+    architecture = family.sample(1, seed=0)[0]
+
+    def first(seed):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            before = torch.get_rng_state()
+            weights = torch.cat([p.detach().flatten() for p in family.backbone(architecture).parameters()])
+            assert torch.equal(torch.get_rng_state(), before)
+        return weights
+
+    assert torch.equal(first(1), first(1))
+    assert not torch.equal(first(1), first(2))
