@@ -163,7 +163,7 @@ def test_unknown_operation_becomes_oov_with_a_warning_that_names_it() -> None:
             return torch.special.bessel_j0(x)
 
     with pytest.warns(
-        UnknownOperationWarning, match=r"node 1: the operation aten::special_bessel_j0 .* add a rule for"
+        UnknownOperationWarning, match=r"node 1: the operation aten::special_bessel_j0 .* register a rule 'torch:aten::special_bessel_j0'"
     ):
         graph = trace(Odd(), (3, 4, 4))
     assert names(graph) == ["Input", "OOV", "Output"]

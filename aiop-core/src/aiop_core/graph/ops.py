@@ -65,9 +65,33 @@ class Op(IntEnum):
     Exp = 46
     Sqrt = 47
     Pow = 48
+    Tile = 49
+    Gather = 50
+    Min = 51
+    Abs = 52
+    Log = 53
+    Erf = 54
+    Sin = 55
+    Cos = 56
+    Norm = 57
+    Compare = 58
+    Where = 59
+    Cumsum = 60
+    TopK = 61
+    ArgMax = 62
+    RoIAlign = 63
+    NMS = 64
+    GridSample = 65
+    DeformConv = 66
+    Recurrent = 67
+    FFT = 68
+    Round = 69
+    Prod = 70
+    Sign = 71
+    Var = 72
 
 
-PAPER_EQUIVALENT: dict[Op, Op] = {Op.ConvTranspose: Op.Conv}
+PAPER_EQUIVALENT: dict[Op, Op] = {Op.ConvTranspose: Op.Conv, Op.DeformConv: Op.Conv}
 """What the paper's vocabulary calls an operation that has its own name here."""
 
 
@@ -77,5 +101,5 @@ def paper_op(op: Op) -> Op:
     return op if op < PAPER_OPS else Op.OOV
 
 
-WEIGHTED = frozenset({Op.Conv, Op.Depthwise, Op.ConvTranspose, Op.MatMul})
+WEIGHTED = frozenset({Op.Conv, Op.Depthwise, Op.ConvTranspose, Op.DeformConv, Op.MatMul})
 """Operations whose kernel and bias the paper's node features show."""
