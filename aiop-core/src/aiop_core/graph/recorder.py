@@ -256,12 +256,12 @@ class Recorder:
         return self.emit(Op.Concat, values, shape)
 
     def hard_swish(self, x: Value) -> Value:
-        """x · ReLU6(x + 3) / 6."""
+        """H-swish, x · ReLU6(x + 3) / 6."""
         gate = self.emit(Op.ReLU6, [x], x.shape)
         return self.emit(Op.Mul, [x, gate], x.shape)
 
     def mish(self, x: Value) -> Value:
-        """x · tanh(softplus(x))."""
+        """Mish, x · tanh(softplus(x))."""
         gate = self.emit(Op.Tanh, [self.emit(Op.Softplus, [x], x.shape)], x.shape)
         return self.emit(Op.Mul, [x, gate], x.shape)
 

@@ -22,7 +22,7 @@ from aiop_core.errors import GraphError
 from aiop_core.graph import aten
 from aiop_core.graph.model import Graph
 from aiop_core.graph.ops import Op
-from aiop_core.graph.passes import prune
+from aiop_core.graph.passes import fuse, prune
 from aiop_core.graph.recorder import Recorder, Rule, UnknownOperationWarning, Value
 
 __all__ = ["UnknownOperationWarning", "trace"]
@@ -164,4 +164,4 @@ def trace(module: nn.Module, input_shape: tuple[int, ...], rules: Mapping[str, R
         raise GraphError(f"{type(module).__name__} returns no tensor that depends on its input")
     for value in outputs:
         recorder.output(value)
-    return prune(recorder.builder.build())
+    return fuse(prune(recorder.builder.build()))

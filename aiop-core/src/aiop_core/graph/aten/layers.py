@@ -115,7 +115,10 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(["mm", "bmm", "mv", "dot", "matmul", "linear"], _linear),
     **dict.fromkeys(["addmm", "baddbmm", "addbmm", "addmv"], _add_product),
     **dict.fromkeys(_ATTENTION, _attention),
-    **{name: partial(_pool, Op.Maxpool) for name in "max_pool2d_with_indices max_pool2d max_pool3d_with_indices".split()},
+    **{
+        name: partial(_pool, Op.Maxpool)
+        for name in "max_pool2d_with_indices max_pool2d max_pool3d_with_indices".split()
+    },
     **{name: partial(_pool, Op.Avgpool) for name in "avg_pool2d avg_pool3d".split()},
     **{name: partial(_adaptive_pool, Op.Avgpool) for name in "_adaptive_avg_pool2d _adaptive_avg_pool3d".split()},
     **{name: partial(_adaptive_pool, Op.Maxpool) for name in "adaptive_max_pool2d adaptive_max_pool3d".split()},

@@ -83,7 +83,7 @@ def _stack(recorder: Recorder, call: Call) -> Value:
 
 def _constant(recorder: Recorder, call: Call) -> list[Value]:
     """Only the shape of an activation is used."""
-    return [Value(shape) for shape in call.shapes]
+    return [recorder.constant([], shape) for shape in call.shapes]
 
 
 def _copy(recorder: Recorder, call: Call) -> Value:

@@ -1,4 +1,4 @@
-"""Passes: each takes a graph and gives a simpler one of the same network."""
+"""Dropping what reaches no output."""
 
 from __future__ import annotations
 
