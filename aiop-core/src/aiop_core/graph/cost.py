@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from aiop_core.graph.model import Graph, GraphSet
+from aiop_core.graph.model import NODE_COLUMNS, Graph, GraphSet
 from aiop_core.graph.ops import Op
 
 COST_SOURCE = "aiop-graph"
@@ -34,25 +34,29 @@ def node_macs(columns: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, An
 
     A convolution costs output pixels × kernel area × C_in × C_out / groups; a transposed
     one counts its *input* pixels (thop 0.1.1 counts its output pixels, four times as many
-    at stride 2); a matrix product costs rows × C_in × C_out / groups.
+    at stride 2); a matrix product costs rows × C_in × C_out / groups; a recurrent layer, whose
+    groups are its gates, multiplies by each weight once a step.
     """
     op = columns["op"]
     h_in, h_out, w_in, w_out, c_in, c_out = columns["resolution"].astype(np.int64).T
     area = columns["kernel"].astype(np.int64).prod(axis=1)
     dense = c_in * c_out // columns["groups"].astype(np.int64)
     macs = np.zeros(len(op), dtype=np.int64)
-    conv = (op == Op.Conv) | (op == Op.Depthwise)
+    conv = (op == Op.Conv) | (op == Op.Depthwise) | (op == Op.DeformConv)
     macs[conv] = (h_out * w_out * area * dense)[conv]
     transposed = op == Op.ConvTranspose
     macs[transposed] = (h_in * w_in * area * dense)[transposed]
     product = op == Op.MatMul
     macs[product] = (h_out * w_out * dense)[product]
+    recurrent = op == Op.Recurrent
+    biases = 2 * columns["groups"].astype(np.int64) * c_out * columns["bias"]
+    macs[recurrent] = (h_out * w_out * (columns["params"] - biases))[recurrent]
     return macs
 
 
 def cost(graph: Graph) -> Cost:
     """MACs and parameters of one graph, counted here."""
-    macs = node_macs({name: getattr(graph, name) for name in ("op", "resolution", "kernel", "groups")})
+    macs = node_macs({name: getattr(graph, name) for name in NODE_COLUMNS})
     return Cost(int(macs.sum()), int(graph.params.sum()))
 
 

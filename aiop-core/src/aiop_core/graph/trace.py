@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from aiop_core.errors import GraphError
 from aiop_core.graph import aten
+from aiop_core.graph.aten.recurrent import RecurrentLayers
 from aiop_core.graph.model import Graph
 from aiop_core.graph.ops import Op
 from aiop_core.graph.passes import fuse, prune
@@ -151,7 +152,7 @@ def trace(module: nn.Module, input_shape: tuple[int, ...], rules: Mapping[str, R
     recorder = dispatch.recorder
     dispatch.bind(image, recorder.input(tuple(image.shape), 1 if len(input_shape) == 3 else image.ndim - 1))
     try:
-        with _inference(module), dispatch:
+        with _inference(module), dispatch, RecurrentLayers(recorder, dispatch.value, dispatch.bind):
             result = functional_call(module, {**parameters, **buffers}, (image,))
     except Exception as error:  # a stranger's module may raise anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

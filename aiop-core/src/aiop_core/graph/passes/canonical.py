@@ -7,7 +7,7 @@ convolution before it, as exporters fold it.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 
 from aiop_core.graph.model import Graph
 from aiop_core.graph.ops import WEIGHTED, Op
@@ -29,10 +29,9 @@ def canonical(graph: Graph) -> Graph:
     )
 
 
-def _rewrite(graph: Graph, *steps: object) -> Graph:
+def _rewrite(graph: Graph, *steps: Callable[[Draft], None]) -> Graph:
     draft = Draft(graph)
     for step in steps:
-        assert callable(step)
         step(draft)
     return draft.graph()
 
@@ -136,6 +135,6 @@ def _global_pools(draft: Draft) -> None:
 def _vectors(draft: Draft) -> None:
     """A convolution of a vector is a matrix product."""
     for node in draft.nodes(Op.Conv):
-        if draft.seen[node][:2] == draft.out[node][:2] == (1, 1) and math.prod(draft.kernel[node]) == 1:
-            if draft.groups[node] == 1:
-                draft.op[node], draft.kernel[node], draft.stride[node] = Op.MatMul, (0, 0), (1, 1)
+        vector = draft.seen[node][:2] == draft.out[node][:2] == (1, 1)
+        if vector and draft.kernel[node] == (1, 1) and draft.groups[node] == 1:
+            draft.op[node], draft.kernel[node], draft.stride[node] = Op.MatMul, (0, 0), (1, 1)

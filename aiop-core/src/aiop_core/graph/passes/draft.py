@@ -87,11 +87,10 @@ class Draft:
         kept = [node for node, keep in enumerate(useful) if keep]
         number = {node: i for i, node in enumerate(kept)}
         edges = sorted((number[source], number[node]) for node in kept for source in self.inputs[node])
+        geometries = zip(self.seen, self.out, strict=True)
         columns = {
             "op": self.op,
-            "resolution": [
-                [x for pair in zip(s, o, strict=True) for x in pair] for s, o in zip(self.seen, self.out, strict=True)
-            ],
+            "resolution": [[size for pair in zip(*both, strict=True) for size in pair] for both in geometries],
             "kernel": self.kernel,
             "stride": self.stride,
             "groups": self.groups,
