@@ -30,6 +30,9 @@ NODE_COLUMNS: Mapping[str, tuple[type[np.generic], int]] = {
 }
 """Every column that has one row per node: its type, and its width (0: a vector)."""
 
+WL_ROUNDS = 16
+"""Rounds of Weisfeiler-Lehman refinement behind a fingerprint."""
+
 
 def _column(name: str, value: Any, rows: int | None = None) -> np.ndarray[Any, Any]:
     """``value`` as the read-only array that column ``name`` must be."""
@@ -123,20 +126,26 @@ class Graph:
     def fingerprint(self) -> str:
         """A hash that does not depend on the order of nodes, equal for isomorphic graphs.
 
-        Sixteen rounds of Weisfeiler-Lehman refinement over predecessors and successors.
         Equal hashes of different graphs are possible in theory, as for any such test.
+        """
+        return hashlib.sha256(np.sort(self.colours()).tobytes()).hexdigest()[:16]
+
+    def colours(self, rounds: int = WL_ROUNDS) -> Int[np.ndarray, " n"]:
+        """A 64-bit word for each node that tells it and its surroundings, ``rounds`` edges far.
+
+        Source: Weisfeiler-Lehman refinement over predecessors and successors.
         """
         rows = np.concatenate(
             [np.asarray(getattr(self, name), dtype=np.int64).reshape(len(self), -1) for name in NODE_COLUMNS], axis=1
         )
-        color = _hash_rows(rows)
-        for _ in range(min(16, len(self))):
+        colour = _hash_rows(rows)
+        for _ in range(min(rounds, len(self))):
             before = np.zeros(len(self), dtype=np.uint64)
             after = np.zeros(len(self), dtype=np.uint64)
-            np.add.at(before, self.edges[1], _mix(color[self.edges[0]]))
-            np.add.at(after, self.edges[0], _mix(color[self.edges[1]] + np.uint64(1)))
-            color = _hash_rows(np.stack([color, before, after], axis=1).view(np.int64))
-        return hashlib.sha256(np.sort(color).tobytes()).hexdigest()[:16]
+            np.add.at(before, self.edges[1], _mix(colour[self.edges[0]]))
+            np.add.at(after, self.edges[0], _mix(colour[self.edges[1]] + np.uint64(1)))
+            colour = _hash_rows(np.stack([colour, before, after], axis=1).view(np.int64))
+        return colour
 
 
 def _mix(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
