@@ -211,11 +211,11 @@ class Recorder:
 
         A constant matrix without a stack makes it a linear layer over all rows of the other.
         """
-        if not right.flows and len(right.shape) <= 2:
-            inner, columns = left.shape[-1], shape[-1] if len(right.shape) == 2 else 1
+        if not right.flows and math.prod(right.shape[:-2]) == 1:
+            inner, columns = left.shape[-1], shape[-1] if len(right.shape) > 1 else 1
             rows, heads, axis = left.size // inner, 1, len(shape) - 1
-        elif not left.flows and len(left.shape) <= 2:
-            inner, columns = right.shape[max(len(right.shape) - 2, 0)], left.shape[0] if len(left.shape) == 2 else 1
+        elif not left.flows and math.prod(left.shape[:-2]) == 1:
+            inner, columns = right.shape[max(len(right.shape) - 2, 0)], left.shape[-2] if len(left.shape) > 1 else 1
             rows, heads, axis = right.size // inner, 1, max(len(shape) - 2, 0)
         else:
             inner = left.shape[-1]
@@ -289,10 +289,15 @@ class Recorder:
         dims = [d % len(x.shape) for d in dims]
         return replace(x, shape=tuple(x.shape[d] for d in dims), axis=dims.index(x.axis) if dims else 0)
 
-    def unknown(self, dialect: str, name: str, values: Sequence[Value], shapes: Sequence[Shape]) -> list[Value]:
-        """Nodes ``OOV`` for an operation that no rule knows, and a warning that says how to add one."""
+    def unknown(
+        self, dialect: str, name: str, values: Sequence[Value], shapes: Sequence[Shape], *, place: str = ""
+    ) -> list[Value]:
+        """Nodes ``OOV`` for an operation that no rule knows, and a warning that says how to add one.
+
+        ``place`` is what the file calls the node.
+        """
         warnings.warn(
-            f"node {len(self.builder)}: the operation {name} is not in the vocabulary and becomes "
+            f"{place or f'node {len(self.builder)}'}: the operation {name} is not in the vocabulary and becomes "
             f"'{Op.OOV.name}'; register a rule '{dialect}:{name}' through the hook aiop_register_operations",
             UnknownOperationWarning,
             stacklevel=2,

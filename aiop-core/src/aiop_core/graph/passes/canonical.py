@@ -16,7 +16,6 @@ from aiop_core.graph.passes.fuse import fuse, fuse_affine
 from aiop_core.graph.passes.prune import prune
 
 _WINDOWS = (Op.Conv, Op.Depthwise, Op.ConvTranspose, Op.Maxpool, Op.Avgpool)
-_ELEMENTWISE = (Op.Add, Op.Sub, Op.Mul, Op.Div, Op.Where, Op.Max, Op.Min, Op.Pow)
 
 
 def canonical(graph: Graph) -> Graph:
@@ -24,9 +23,7 @@ def canonical(graph: Graph) -> Graph:
     graph = fuse(prune(graph))
     graph = _rewrite(graph, _preprocessing)
     graph = fuse_affine(graph)
-    return _rewrite(
-        graph, _nothing, _atrous, _paddings, _tiles, _slices, _concats, _batch_norms, _global_pools, _vectors
-    )
+    return _rewrite(graph, _nothing, _atrous, _paddings, _slices, _concats, _batch_norms, _global_pools, _vectors)
 
 
 def _rewrite(graph: Graph, *steps: Callable[[Draft], None]) -> Graph:
@@ -70,16 +67,6 @@ def _paddings(draft: Draft) -> None:
             for reader in draft.readers[node]:
                 draft.seen[reader] = draft.seen[node]
             draft.bypass(node)
-
-
-def _tiles(draft: Draft) -> None:
-    """Elementwise operations repeat the smaller side by themselves."""
-    for node in list(draft.nodes(Op.Tile)):
-        (source,) = draft.inputs[node]
-        for reader in list(draft.readers[node]):
-            if draft.op[reader] in _ELEMENTWISE and len(draft.inputs[reader]) > 1:
-                draft.read(reader, [source if i == node else i for i in draft.inputs[reader]])
-                draft.see_smallest(reader)
 
 
 def _slices(draft: Draft) -> None:

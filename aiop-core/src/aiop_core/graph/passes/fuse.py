@@ -11,11 +11,13 @@ from aiop_core.graph.model import Graph
 from aiop_core.graph.ops import WEIGHTED, Op
 from aiop_core.graph.passes.draft import Draft
 
+_ELEMENTWISE = (Op.Add, Op.Sub, Op.Mul, Op.Div, Op.Where, Op.Max, Op.Min, Op.Pow)
+
 
 def fuse(graph: Graph) -> Graph:
-    """Activations, normalisations and biases that are spelt out, under their own names."""
+    """Activations, normalisations, biases and broadcasts that are spelt out, under their own names."""
     draft = Draft(graph)
-    for fuse_in in (_norms, _norm_affine, _biases, _gates):
+    for fuse_in in (_tiles, _norms, _norm_affine, _biases, _gates):
         fuse_in(draft)
     return draft.graph() if draft.changed else graph
 
@@ -40,6 +42,16 @@ def fuse_affine(graph: Graph) -> Graph:
         draft.seen[shift] = draft.seen[scale]
         draft.read(shift, draft.inputs[scale])
     return draft.graph() if draft.changed else graph
+
+
+def _tiles(draft: Draft) -> None:
+    """Elementwise operations repeat the smaller side by themselves."""
+    for node in list(draft.nodes(Op.Tile)):
+        (source,) = draft.inputs[node]
+        for reader in list(draft.readers[node]):
+            if draft.op[reader] in _ELEMENTWISE and len(draft.inputs[reader]) > 1:
+                draft.read(reader, [source if i == node else i for i in draft.inputs[reader]])
+                draft.see_smallest(reader)
 
 
 def _biases(draft: Draft) -> None:
