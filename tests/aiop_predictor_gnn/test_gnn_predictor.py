@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from aiop_core.contracts import Labelled, silent
 from aiop_core.errors import LabelError, WeightsError
 from aiop_core.graph.cost import macs
 from aiop_core.graph.model import GraphSet
+from aiop_core.graph.ops import Op
 from aiop_core.options import build_options
 from aiop_core.plugins import PluginRegistry
 from aiop_core.records.scaling import SCALINGS
+from aiop_predictor_gnn.nodes import VOCABULARIES
 from aiop_predictor_gnn.options import GnnOptions
 from aiop_predictor_gnn.predictor import GnnPredictor
 
@@ -181,7 +184,7 @@ def test_unreadable_settings_are_damaged(saved: Path) -> None:
     ("change", "message"),
     [
         ({"format": 99}, "has format 99, this version reads 1"),
-        ({"ops": ["Conv"]}, "knows 1 operations, this version's vocabulary 'aiop' others"),
+        ({"ops": ["Conv"]}, "knows 1 operations that are not the first of this version's vocabulary 'aiop'"),
         ({"options": {"colour": 1}}, "does not describe a 'gnn' of this version .*unknown option 'colour'"),
         ({"scaling": {"kind": "none", "colour": 1}}, "does not describe a 'gnn' of this version"),
         ({"scaling": {"kind": "half"}}, "label scaling 'half' does not exist"),
@@ -204,3 +207,23 @@ def test_weights_of_another_network_are_refused(
         WeightsError, match=r"tensor 'embedding.kernel.weight' has shape \(8, 4\), the network needs \(9, 4\)"
     ):
         load(saved)
+
+
+def test_a_predictor_of_a_shorter_vocabulary_takes_newer_operations_as_unknown(
+    train: Labelled, graphs: GraphSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = VOCABULARIES["aiop"].as_of(VOCABULARIES["aiop"].op_names[:49])
+    with monkeypatch.context() as patch:
+        patch.setitem(VOCABULARIES, "aiop", old)
+        fitted(train, QUICK).save(tmp_path)
+    predictor = GnnPredictor(GnnOptions())
+    predictor.load(tmp_path)
+    op = graphs.columns["op"].copy()
+    op[0] = int(Op.Tile)
+    newer = dataclasses.replace(graphs, columns={**graphs.columns, "op": op})
+    op = op.copy()
+    op[0] = int(Op.OOV)
+    unknown = dataclasses.replace(graphs, columns={**graphs.columns, "op": op})
+    np.testing.assert_array_equal(predictor.predict(newer), predictor.predict(unknown))
+    predictor.save(tmp_path)
+    assert len(json.loads((tmp_path / "gnn.json").read_text())["ops"]) == 49

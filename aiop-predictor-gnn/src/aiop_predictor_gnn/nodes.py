@@ -5,6 +5,7 @@ Source: AIO-P (AAAI-23), section 3 and ``comp_graph/tf_comp_graph.py`` of its co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt
 from torch import Tensor
 
+from aiop_core.errors import WeightsError
 from aiop_core.graph.model import GraphSet
 from aiop_core.graph.ops import PAPER_OPS, WEIGHTED, Op, paper_op
 
@@ -35,6 +37,20 @@ class Vocabulary:
     ops: tuple[int, ...]
     op_names: tuple[str, ...]
     kernels: int
+
+    def as_of(self, names: Sequence[str]) -> Vocabulary:
+        """The vocabulary when it was these names; what came later is unknown to it.
+
+        Raises:
+            WeightsError: if it never was, since operations are only ever appended.
+        """
+        if tuple(names) != self.op_names[: len(names)] or not names:
+            raise WeightsError(
+                f"it knows {len(names)} operations that are not the first of this version's vocabulary "
+                f"'{self.name}' ({len(self.op_names)}); fit the predictor again"
+            )
+        ops = tuple(row if row < len(names) else int(Op.OOV) for row in self.ops)
+        return Vocabulary(self.name, ops, self.op_names[: len(names)], self.kernels)
 
 
 VOCABULARIES = {

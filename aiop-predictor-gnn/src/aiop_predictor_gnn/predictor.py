@@ -34,6 +34,7 @@ class GnnPredictor:
     def __init__(self, options: GnnOptions) -> None:
         self.options = options
         self.scaling = LabelScaling(options.scaling)
+        self.vocabulary = VOCABULARIES[options.vocabulary]
         self.network: GraphRegressor | None = None
 
     def fit(self, train: Labelled, *, seed: int, device: str, progress: Progress) -> FitReport:
@@ -43,10 +44,11 @@ class GnnPredictor:
             LabelError: if there are no labels, or one is not finite.
         """
         labels = checked_labels(train.labels)
+        self.vocabulary = VOCABULARIES[self.options.vocabulary]
         size = gflops(macs(train.graphs))
         self.scaling = LabelScaling.fit(self.options.scaling, labels, size)
         generator = torch.Generator().manual_seed(seed)
-        self.network = GraphRegressor.initialised(VOCABULARIES[self.options.vocabulary], generator).to(device)
+        self.network = GraphRegressor.initialised(self.vocabulary, generator).to(device)
         return FitReport(
             train_network(
                 self.network,
@@ -61,7 +63,7 @@ class GnnPredictor:
 
     def layers(self, graphs: GraphSet) -> Layers:
         """``graphs`` as this predictor's network reads them."""
-        nodes = NodeTable.of(graphs, VOCABULARIES[self.options.vocabulary], self.options.normalise)
+        nodes = NodeTable.of(graphs, self.vocabulary, self.options.normalise)
         return Layers.of(graphs, nodes, LAYERS)
 
     def predict(self, graphs: GraphSet) -> Float[np.ndarray, " n"]:
@@ -90,7 +92,7 @@ class GnnPredictor:
             "version": metadata.version("aiop-predictor-gnn"),
             "options": options_dict(self.options),
             "scaling": dataclasses.asdict(self.scaling),
-            "ops": VOCABULARIES[self.options.vocabulary].op_names,
+            "ops": self.vocabulary.op_names,
         }
         write_checkpoint(folder, network, settings)
 
@@ -102,16 +104,14 @@ class GnnPredictor:
         """
         settings = read_settings(folder)
         options, scaling = _restored(settings, folder)
-        vocabulary = VOCABULARIES[options.vocabulary]
-        if tuple(settings.get("ops", ())) != vocabulary.op_names:
-            raise WeightsError(
-                f"{folder / SETTINGS_FILE} knows {len(settings.get('ops', ()))} operations, this version's "
-                f"vocabulary '{vocabulary.name}' others ({len(vocabulary.op_names)}); fit the predictor again"
-            )
+        try:
+            vocabulary = VOCABULARIES[options.vocabulary].as_of(settings.get("ops", ()))
+        except WeightsError as error:
+            raise WeightsError(f"{folder / SETTINGS_FILE}: {error}") from None
         with torch.device("meta"):
             network = GraphRegressor(vocabulary)
         read_weights(folder, network)
-        self.options, self.scaling, self.network = options, scaling, network
+        self.options, self.scaling, self.vocabulary, self.network = options, scaling, vocabulary, network
 
     def _fitted(self) -> GraphRegressor:
         if self.network is None:
