@@ -37,7 +37,12 @@ WL_ROUNDS = 16
 def _column(name: str, value: Any, rows: int | None = None) -> np.ndarray[Any, Any]:
     """``value`` as the read-only array that column ``name`` must be."""
     dtype, width = NODE_COLUMNS[name]
-    array = np.ascontiguousarray(value, dtype=dtype)
+    given = np.asarray(value)
+    if given.dtype != dtype and given.size and issubclass(dtype, np.signedinteger):
+        largest, limit = np.abs(given).max(), np.iinfo(dtype).max
+        if largest > limit:
+            raise GraphError(f"graph column '{name}' has the value {largest}; at most {limit} is allowed")
+    array = np.ascontiguousarray(given, dtype=dtype)
     shape = (len(array) if rows is None else rows, width) if width else (len(array) if rows is None else rows,)
     if array.size == 0:
         array = array.reshape(shape)

@@ -42,6 +42,11 @@ class _Dispatch(TorchDispatchMode):
         for name, parameter in parameters.items():
             self.bind(parameter, Value(tuple(parameter.shape), params=frozenset([name])))
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """We are never compiled; torch's default imports its compiler, seconds, to make sure of it."""
+        return False
+
     def bind(self, tensor: Tensor, value: Value) -> None:
         """Remember where ``tensor`` comes from; an in-place operation binds it anew."""
         self._values[id(tensor)] = value
@@ -150,7 +155,7 @@ def trace(module: nn.Module, input_shape: tuple[int, ...], rules: Mapping[str, R
     image = torch.empty(1, *input_shape, device="meta")
     dispatch = _Dispatch(parameters, rules or {})
     recorder = dispatch.recorder
-    dispatch.bind(image, recorder.input(tuple(image.shape), 1 if len(input_shape) == 3 else image.ndim - 1))
+    dispatch.bind(image, recorder.input(tuple(image.shape), 1 if len(input_shape) > 2 else image.ndim - 1))
     try:
         with _inference(module), dispatch, RecurrentLayers(recorder, dispatch.value, dispatch.bind):
             result = functional_call(module, {**parameters, **buffers}, (image,))

@@ -83,8 +83,13 @@ def _regions(op: Op, recorder: Recorder, call: Call) -> Value:
     return recorder.emit(op, call.values[:1], shape, axis=1, kernel=window(shape[2:]))
 
 
+def _batch_norm(recorder: Recorder, call: Call) -> Value:
+    """By running statistics; with those of the input itself it is a norm of one image's channels."""
+    own = any(argument is True for argument in call.args)
+    return recorder.emit(Op.GroupNorm if own else Op.BatchNorm, call.values, call.shapes[0])
+
+
 _NODES: dict[Op, str] = {
-    Op.BatchNorm: "batch_norm " + " ".join(BATCH_NORMS),
     Op.LayerNorm: "native_layer_norm layer_norm rms_norm _fused_rms_norm",
     Op.GroupNorm: "native_group_norm group_norm",
     Op.Paddings: """
@@ -111,6 +116,7 @@ _ATTENTION = """
 
 RULES: dict[str, Rule] = {
     **{name: partial(node, op) for op, names in _NODES.items() for name in names.split()},
+    **dict.fromkeys(BATCH_NORMS, _batch_norm),
     **dict.fromkeys(["convolution", "_convolution"], _convolution),
     **dict.fromkeys(["mm", "bmm", "mv", "dot", "matmul", "linear"], _linear),
     **dict.fromkeys(["addmm", "baddbmm", "addbmm", "addmv"], _add_product),

@@ -26,7 +26,7 @@ class RecurrentLayers(TorchFunctionMode):
     def __init__(
         self, recorder: Recorder, value: Callable[[Tensor], Value], bind: Callable[[Tensor, Value], None]
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # torch leaves it untyped
+        super().__init__()
         self._recorder, self._value, self._bind = recorder, value, bind
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

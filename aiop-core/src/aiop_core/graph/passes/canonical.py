@@ -41,10 +41,11 @@ def _preprocessing(draft: Draft) -> None:
 
 
 def _nothing(draft: Draft) -> None:
-    """Identities, and windows of one place."""
-    for node in list(draft.nodes(Op.Identity, Op.Avgpool, Op.Maxpool)):
+    """Identities, windows of one place, and what joins one tensor or pads with nothing."""
+    for node in list(draft.nodes(Op.Identity, Op.Avgpool, Op.Maxpool, Op.Concat, Op.Paddings)):
         one = draft.kernel[node] == (1, 1) and draft.stride[node] == (1, 1)
-        if len(draft.inputs[node]) == 1 and (draft.op[node] is Op.Identity or one):
+        kept = draft.op[node] in (Op.Concat, Op.Paddings) and draft.seen[node] == draft.out[node]
+        if len(draft.inputs[node]) == 1 and (draft.op[node] is Op.Identity or one or kept):
             draft.bypass(node)
 
 
@@ -67,6 +68,20 @@ def _paddings(draft: Draft) -> None:
             for reader in draft.readers[node]:
                 draft.seen[reader] = draft.seen[node]
             draft.bypass(node)
+
+
+def _rolls(draft: Draft) -> None:
+    """Parts of a tensor, joined again to as much as it was, are the tensor with its numbers moved."""
+    for node in list(draft.nodes(Op.Concat)):
+        parts = draft.inputs[node]
+        wholes = {whole for part in parts for whole in draft.inputs[part]}
+        if len(wholes) != 1 or any(draft.op[part] is not Op.Slice for part in parts):
+            continue
+        (whole,) = wholes
+        if draft.out[whole] == draft.out[node] and sum(math.prod(draft.out[p]) for p in parts) == math.prod(
+            draft.out[node]
+        ):
+            draft.bypass(node, whole)
 
 
 def _slices(draft: Draft) -> None:

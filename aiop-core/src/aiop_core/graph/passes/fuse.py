@@ -58,7 +58,9 @@ def _biases(draft: Draft) -> None:
     """A vector added to what a weighted node gives is its bias."""
     for node in list(draft.nodes(Op.Add)):
         source = draft.only_input(node, *WEIGHTED)
-        if source is None or draft.bias[source] or draft.params[node] != draft.out[source][2]:
+        if source is None or draft.bias[source]:
+            continue
+        if not draft.params[node] == draft.out[source][2] == draft.out[node][2]:
             continue
         draft.bias[source] = True
         draft.params[source] += draft.params[node]
@@ -77,7 +79,7 @@ def _gates(draft: Draft) -> None:
                 continue
             draft.op[node] = named
             draft.read(node, [x])
-            draft.see_smallest(node)
+            draft.seen[node] = draft.out[node]
             break
 
 
@@ -118,7 +120,7 @@ def _norms(draft: Draft) -> None:
             if x is not None:
                 draft.op[node] = Op.LayerNorm
                 draft.read(node, [x])
-                draft.see_smallest(node)
+                draft.seen[node] = draft.out[node]
                 break
 
 
