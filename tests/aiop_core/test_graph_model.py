@@ -152,12 +152,12 @@ def test_an_empty_graph_is_refused():
 # --- Sets -----------------------------------------------------------------------------
 
 
-@given(items=st.lists(graphs(), max_size=6))
 def test_values_that_a_column_cannot_hold_are_refused() -> None:
     with pytest.raises(GraphError, match="graph column 'kernel' has the value 40000; at most 32767 is allowed"):
         build(lambda b, n: b.add(Op.Avgpool, (n,), (1, 1, 4), kernel=(40000, 1)))
 
 
+@given(items=st.lists(graphs(), max_size=6))
 def test_a_set_gives_back_its_graphs(items):
     found = GraphSet.of(items)
     assert list(found) == items
