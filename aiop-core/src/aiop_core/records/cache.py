@@ -108,11 +108,12 @@ class GraphCache:
         Raises:
             CacheError: if it cannot be written.
         """
-        tensors = {f"nodes.{name}": np.ascontiguousarray(column) for name, column in self.graphs.columns.items()}
-        for name in ("edges", "node_offsets", "edge_offsets"):
-            tensors[name] = np.ascontiguousarray(getattr(self.graphs, name))
+        tensors = {f"nodes.{name}": column for name, column in self.graphs.columns.items()}
+        tensors |= {name: getattr(self.graphs, name) for name in ("edges", "node_offsets", "edge_offsets")}
         tensors |= {"labels": self.labels, "macs": self.macs, "params": self.params}
         tensors |= _text("specs", self.specs) | _text("families", self.families)
+        # safetensors writes a view's memory as it lies, not in the view's order
+        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
         header = {
             "format": FORMAT,
             "version": str(VERSION),

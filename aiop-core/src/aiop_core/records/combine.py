@@ -1,0 +1,141 @@
+"""Graph caches taken apart and put together; each gives a new one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from aiop_core.errors import CacheError, SplitError
+from aiop_core.graph.model import GraphSet
+from aiop_core.records.cache import GraphCache
+from aiop_core.records.splits import holdout
+
+
+def fingerprints(graphs: GraphSet) -> list[str]:
+    """Each graph's fingerprint; equal ones are the same network."""
+    return [graph.fingerprint for graph in graphs]
+
+
+def take(cache: GraphCache, indices: Int[np.ndarray, " _"]) -> GraphCache:
+    """The entries at ``indices``, in that order."""
+    return replace(
+        cache,
+        graphs=cache.graphs.take(indices),
+        labels=cache.labels[indices],
+        specs=[cache.specs[i] for i in indices.tolist()],
+        families=[cache.families[i] for i in indices.tolist()],
+        macs=cache.macs[indices],
+        params=cache.params[indices],
+    )
+
+
+def recounted(cache: GraphCache) -> GraphCache:
+    """The cache with MACs and parameters counted on its graphs, whoever counted them before."""
+    return GraphCache.of(cache.graphs, cache.labels, cache.specs, cache.families, cache.metric, cache.provenance)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A merged cache, and what it lost: entries with the family, spec, graph and label of an earlier one."""
+
+    cache: GraphCache
+    repeats: int
+
+
+def merge(caches: Sequence[tuple[str, GraphCache]], provenance: Mapping[str, Any]) -> Merged:
+    """All entries in their order, repeats dropped; a network that was measured twice stays twice.
+
+    Args:
+        caches: at least one, each with the name that messages and provenance give it.
+        provenance: of the merging. What the graphs are made of is kept where all agree.
+
+    Raises:
+        CacheError: if metric, unit or the source of the cost differ.
+    """
+    (first_name, first), *others = caches
+    for name, other in others:
+        for what, ours, theirs, advice in (
+            ("metric", first.metric.name, other.metric.name, "merge caches of one metric"),
+            ("unit", first.metric.unit, other.metric.unit, "merge caches of one unit"),
+            ("direction", first.metric.higher_is_better, other.metric.higher_is_better, "merge caches of one metric"),
+            ("cost source", first.cost_source, other.cost_source, "count all costs on the graphs with --recount"),
+        ):
+            if ours != theirs:
+                raise CacheError(f"{first_name} has the {what} '{ours}' and {name} has '{theirs}'; {advice}")
+    parts = [cache for _, cache in caches]
+    families = [family for part in parts for family in part.families]
+    specs = [spec for part in parts for spec in part.specs]
+    labels = np.concatenate([part.labels for part in parts])
+    prints = [fingerprint for part in parts for fingerprint in fingerprints(part.graphs)]
+    seen = {entry: i for i, entry in reversed(list(enumerate(zip(families, specs, prints, labels, strict=True))))}
+    made_of = [part.provenance.get("graphs") for part in parts]
+    whole = GraphCache(
+        joined([part.graphs for part in parts]),
+        labels,
+        specs,
+        families,
+        first.metric,
+        np.concatenate([part.macs for part in parts]),
+        np.concatenate([part.params for part in parts]),
+        first.cost_source,
+        {
+            **provenance,
+            "merged": [{"file": name, "provenance": dict(part.provenance)} for name, part in caches],
+            **({"graphs": made_of[0]} if made_of[0] and all(made == made_of[0] for made in made_of) else {}),
+        },
+    )
+    return Merged(take(whole, np.array(sorted(seen.values()))), len(labels) - len(seen))
+
+
+def joined(sets: Sequence[GraphSet]) -> GraphSet:
+    """Sets of graphs end to end, without a loop over graphs."""
+
+    def offsets(name: str) -> np.ndarray[Any, Any]:
+        return np.concatenate([[0], np.cumsum(np.concatenate([np.diff(getattr(s, name)) for s in sets]))])
+
+    return GraphSet(
+        {name: np.concatenate([s.columns[name] for s in sets]) for name in sets[0].columns},
+        np.concatenate([s.edges for s in sets], axis=1),
+        offsets("node_offsets").astype(np.int64),
+        offsets("edge_offsets").astype(np.int64),
+    )
+
+
+def split(cache: GraphCache, fractions: Sequence[float], *, seed: int) -> list[GraphCache]:
+    """Parts of about these sizes, each family spread over all of them; isomorphic graphs stay together.
+
+    Args:
+        cache: what to split.
+        fractions: of each part; their sum is 1.
+        seed: of the random order.
+
+    Raises:
+        SplitError: if the fractions are not at least two positive numbers with the sum 1, or a
+            part would be empty.
+    """
+    if len(fractions) < 2 or min(fractions) <= 0 or not math.isclose(sum(fractions), 1):
+        text = ",".join(f"{fraction:g}" for fraction in fractions)
+        raise SplitError(f"fractions are {text}; give at least two above 0 whose sum is 1, such as 0.8,0.1,0.1")
+    prints = fingerprints(cache.graphs)
+    rest = np.arange(len(cache))
+    parts = []
+    for i, fraction in enumerate(fractions[:-1]):
+        sides = holdout(
+            [prints[j] for j in rest.tolist()],
+            round(fraction / sum(fractions[i:]) * len(rest)),
+            seed=seed,
+            strata=[cache.families[j] for j in rest.tolist()],
+        )
+        parts.append(rest[sides.train])
+        rest = rest[sides.test]
+    return [_part(cache, indices, fractions, seed) for indices in (*parts, rest)]
+
+
+def _part(cache: GraphCache, indices: np.ndarray[Any, Any], fractions: Sequence[float], seed: int) -> GraphCache:
+    origin = {**cache.provenance, "split": {"fractions": list(fractions), "seed": seed}}
+    return replace(take(cache, indices), provenance=origin)
