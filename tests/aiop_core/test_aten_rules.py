@@ -50,6 +50,7 @@ def test_every_rule_is_of_an_operation_that_exists() -> None:
         (lambda x: torch.cat(x.split(3, 1)[::-1], 1), ["Slice", "Slice", "Concat"]),
         (lambda x: torch.cat(x.unbind(1), 1), ["Slice"] * 6 + ["Concat"]),
         (lambda x: torch.stack([x, x.relu()], 1), ["ReLU", "Concat"]),
+        (lambda x: torch.cat([x[:, :0], x.relu()], 1), ["ReLU", "Concat"]),
         (lambda x: x.repeat(1, 2, 1, 1), ["Tile"]),
         (lambda x: x[:, [0, 2]], ["Slice"]),
         (lambda x: x.gather(1, x.argmax(1, keepdim=True)), ["ArgMax", "Gather"]),
@@ -175,6 +176,13 @@ def test_products_with_a_constant_on_the_left_mix_rows() -> None:
     graph = trace(Does(lambda x, w: w @ x, (7, 10)), (10, 32))
     assert graph.resolution[1].tolist() == [32, 32, 1, 1, 10, 7]
     assert cost(graph).macs == 7 * 10 * 32
+
+
+def test_a_learned_query_reads_what_flows() -> None:
+    graph = trace(Does(lambda x, q: q @ x.view(10, 4, 8).permute(1, 2, 0), (4, 1, 8)), (10, 32))
+    assert graph.resolution[1].tolist() == [10, 10, 1, 1, 32, 4]
+    assert problems(graph) == []
+    assert cost(graph).macs == 4 * 8 * 10
 
 
 def test_what_weights_alone_give_costs_nothing() -> None:

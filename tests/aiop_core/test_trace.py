@@ -163,7 +163,8 @@ def test_unknown_operation_becomes_oov_with_a_warning_that_names_it() -> None:
             return torch.special.bessel_j0(x)
 
     with pytest.warns(
-        UnknownOperationWarning, match=r"node 1: the operation aten::special_bessel_j0 .* register a rule 'torch:aten::special_bessel_j0'"
+        UnknownOperationWarning,
+        match=r"node 1: the operation aten::special_bessel_j0 .* register a rule 'torch:aten::special_bessel_j0'",
     ):
         graph = trace(Odd(), (3, 4, 4))
     assert names(graph) == ["Input", "OOV", "Output"]
@@ -282,7 +283,7 @@ def test_writing_into_a_part_is_seen_in_the_whole() -> None:
 
     net = Writes()
     graph = trace(net, (3, 8, 8))
-    assert names(graph) == ["Input", "Conv", "Slice", "Conv", "Add", "Concat", "ReLU", "Output"]
+    assert names(graph) == ["Input", "Conv", "Slice", "Conv", "Add", "Where", "ReLU", "Output"]
     assert cost(graph).params == sum(p.numel() for p in net.parameters())
 
     class Fills(nn.Module):
@@ -291,7 +292,7 @@ def test_writing_into_a_part_is_seen_in_the_whole() -> None:
             out[:, :2] = torch.sigmoid(x[:, :2])
             return out
 
-    assert names(trace(Fills(), (3, 8, 8))) == ["Input", "Slice", "Sigmoid", "Concat", "Output"]
+    assert names(trace(Fills(), (3, 8, 8))) == ["Input", "Slice", "Sigmoid", "Where", "Output"]
 
 
 def test_stacked_tensors_are_concatenated_and_a_height_of_one_stays() -> None:

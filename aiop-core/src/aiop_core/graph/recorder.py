@@ -87,6 +87,8 @@ def geometry(shape: Shape, axis: int) -> tuple[int, int, int]:
     channels = sizes.pop(axis)
     if len(sizes) > 1 and sizes[0] == 1:
         del sizes[0]
+    while len(sizes) > 2 and sizes[0] == 1:
+        del sizes[0]
     return max(sizes[0], 1) if sizes else 1, max(math.prod(sizes[1:]), 1), max(channels, 1)
 
 
@@ -222,6 +224,8 @@ class Recorder:
             rows = left.shape[-2] if len(left.shape) > 1 else 1
             columns = right.shape[-1] if len(right.shape) > 1 else 1
             heads, axis = max(math.prod(shape) // max(rows * columns, 1), 1), len(shape) - 1
+            if not left.flows:
+                rows, columns = columns, rows
         return self.emit(
             Op.MatMul,
             [left, right, bias],
@@ -278,6 +282,8 @@ class Recorder:
         if axis is None:
             axis = _reshaped_axis(x, shape)
         size = math.prod(shape)
+        if not size:
+            return self.constant([], shape)
         if size < x.size:
             return self.emit(Op.Slice, [x], shape, axis=axis)
         if size > x.size:

@@ -106,7 +106,7 @@ class _Dispatch(TorchDispatchMode):
     def _write_through(self, view: Tensor) -> None:
         """After ``view`` was written in place: what it shares its contents with changes, too.
 
-        A part that is written is a ``Concat`` of what was there and what is new.
+        Where a part is written, numbers of what was there and of what is new are chosen: ``Where``.
         """
         while (source := self._viewed.get(id(view))) is not None:
             written, before, shape = self.value(view), self.value(source), tuple(source.shape)
@@ -114,7 +114,7 @@ class _Dispatch(TorchDispatchMode):
             if not written.flows:
                 self.bind(source, before if view.numel() < source.numel() else Value(shape, params=written.params))
             elif view.numel() < source.numel():
-                self.bind(source, self.recorder.emit(Op.Concat, [before, written], shape, axis=axis))
+                self.bind(source, self.recorder.emit(Op.Where, [before, written], shape, axis=axis))
             else:
                 self.bind(source, Value(shape, written.node, axis))
             view = source

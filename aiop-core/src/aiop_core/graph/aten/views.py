@@ -103,8 +103,8 @@ def _take(recorder: Recorder, call: Call) -> Value | Sequence[Value]:
 
 
 def _put(recorder: Recorder, call: Call) -> Value:
-    """Contents written into some places: what was there and what is new."""
-    return recorder.emit(Op.Concat, call.values, call.shapes[0], axis=call.values[0].axis if call.shapes[0] else 0)
+    """Contents written into some places: chosen from what was there and what is new."""
+    return recorder.emit(Op.Where, call.values, call.shapes[0], axis=call.values[0].axis if call.shapes[0] else 0)
 
 
 RULES: dict[str, Rule] = {

@@ -7,6 +7,7 @@ convolution before it, as exporters fold it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from aiop_core.graph.model import Graph
@@ -23,7 +24,9 @@ def canonical(graph: Graph) -> Graph:
     graph = fuse(prune(graph))
     graph = _rewrite(graph, _preprocessing)
     graph = fuse_affine(graph)
-    return _rewrite(graph, _nothing, _atrous, _paddings, _slices, _concats, _batch_norms, _global_pools, _vectors)
+    return _rewrite(
+        graph, _nothing, _atrous, _paddings, _rolls, _slices, _concats, _batch_norms, _global_pools, _vectors
+    )
 
 
 def _rewrite(graph: Graph, *steps: Callable[[Draft], None]) -> Graph:
@@ -78,9 +81,8 @@ def _rolls(draft: Draft) -> None:
         if len(wholes) != 1 or any(draft.op[part] is not Op.Slice for part in parts):
             continue
         (whole,) = wholes
-        if draft.out[whole] == draft.out[node] and sum(math.prod(draft.out[p]) for p in parts) == math.prod(
-            draft.out[node]
-        ):
+        sizes = {math.prod(draft.out[whole]), math.prod(draft.out[node]), sum(math.prod(draft.out[p]) for p in parts)}
+        if len(sizes) == 1:
             draft.bypass(node, whole)
 
 
