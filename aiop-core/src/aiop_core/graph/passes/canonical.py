@@ -24,9 +24,7 @@ def canonical(graph: Graph) -> Graph:
     graph = fuse(prune(graph))
     graph = _rewrite(graph, _preprocessing)
     graph = fuse_affine(graph)
-    return _rewrite(
-        graph, _nothing, _atrous, _paddings, _rolls, _slices, _concats, _batch_norms, _global_pools, _vectors
-    )
+    return _rewrite(graph, _nothing, _paddings, _rolls, _slices, _concats, _batch_norms, _global_pools, _vectors)
 
 
 def _rewrite(graph: Graph, *steps: Callable[[Draft], None]) -> Graph:
@@ -49,17 +47,6 @@ def _nothing(draft: Draft) -> None:
         one = draft.kernel[node] == (1, 1) and draft.stride[node] == (1, 1)
         kept = draft.op[node] in (Op.Concat, Op.Paddings) and draft.seen[node] == draft.out[node]
         if len(draft.inputs[node]) == 1 and (draft.op[node] is Op.Identity or one or kept):
-            draft.bypass(node)
-
-
-def _atrous(draft: Draft) -> None:
-    """A dilated convolution between the two nodes that old TensorFlow needs for it."""
-    for node in list(draft.nodes(Op.BatchtoSpaceND)):
-        conv = draft.only_input(node, Op.Conv, Op.Depthwise)
-        spread = None if conv is None else draft.only_input(conv, Op.SpacetoBatchND)
-        if conv is not None and spread is not None:
-            draft.seen[conv], draft.out[conv] = draft.seen[spread], draft.out[node]
-            draft.bypass(spread)
             draft.bypass(node)
 
 
