@@ -49,10 +49,11 @@ def test_plugins_lists_what_is_installed_and_what_is_broken(aiop, sources) -> No
         ("family", "reference", "aiop-reference", "0.1"),
         ("task", "reference", "aiop-reference", "0.1"),
         ("predictor", "reference", "aiop-reference", "0.1"),
+        ("zoo", "reference_zoo", "aiop-reference", "0.1"),
         ("plugin", "bad", "aiop-bad", "2.0"),
     ]
     assert rows[1]["options"] == ["images", "epochs"]
-    assert rows[3]["error"] == "ImportError: No module named 'nowhere'"
+    assert rows[4]["error"] == "ImportError: No module named 'nowhere'"
     table = aiop("plugins").out
     assert "aiop-reference" in table
     assert "broken: ImportError" in table

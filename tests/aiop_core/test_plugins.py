@@ -53,6 +53,8 @@ def test_every_kind_is_registered_and_created():
         aiop_register_predictors=lambda: [Registration("p", "P.", lambda o: "predictor")],
         aiop_register_profilers=lambda: [Registration("q", "Q.", lambda o: "profiler")],
         aiop_register_executors=lambda: [Registration("e", "E.", lambda o: InProcess())],
+        aiop_register_zoos=lambda: [Registration("z", "Z.", lambda o: "zoo")],
+        aiop_register_operations=lambda: [Registration("torch:a::b", "O.", lambda o: "rule")],
     )
     found = registry(everything)
     assert [(p.kind, p.name) for p in found.plugins()] == [
@@ -61,6 +63,8 @@ def test_every_kind_is_registered_and_created():
         ("predictor", "p"),
         ("profiler", "q"),
         ("executor", "e"),
+        ("zoo", "z"),
+        ("operation", "torch:a::b"),
     ]
     assert found.create("family", "f") == "family"
     assert list(found.create("executor", "e").map(str, [1, 2])) == ["1", "2"]
@@ -117,6 +121,16 @@ BROKEN = [
     (module(aiop_register_tasks=lambda: 7), "aiop_register_tasks must return a sequence of Registration, not int"),
     (module(aiop_register_tasks=lambda: "toy"), "must return a sequence of Registration, not str"),
     (module(aiop_register_tasks=lambda: ["toy"]), "aiop_register_tasks returned a str, expected Registration"),
+    *(
+        (module(aiop_register_operations=lambda name=name: [Registration(name, "", print)]), message)
+        for name, message in [
+            ("a::b", "returned the name 'a::b'; write DIALECT:OPERATION without spaces, with a dialect of torch, onnx"),
+            ("jax:add", "returned the name 'jax:add'; write DIALECT:OPERATION"),
+            ("torch:", "returned the name 'torch:'; write DIALECT:OPERATION"),
+            ("torch:a b", "returned the name 'torch:a b'; write DIALECT:OPERATION"),
+            (5, "returned the name 5; write DIALECT:OPERATION"),
+        ]
+    ),
     (family(name=" toy"), "aiop_register_families returned the name ' toy'; a name is a text without ':'"),
     (family(name="a:b"), "returned the name 'a:b'"),
     (family(name=""), "returned the name ''"),
@@ -160,6 +174,23 @@ def test_two_plugins_of_one_name_are_an_error_that_names_both():
         "two plugins register the family 'toy': 'p0' of dist0 1.0 and 'p2' of dist2 1.0; "
         "uninstall one, or name those to load in AIOP_LOAD_PLUGINS"
     )
+
+
+def test_a_family_and_a_zoo_of_one_name_would_be_spelt_alike():
+    zoo = module(aiop_register_zoos=lambda: [Registration("toy", "A toy.", lambda o: "zoo")])
+    for plugins, kinds in (((family(), zoo), ("family", "zoo")), ((zoo, family()), ("zoo", "family"))):
+        message = f"'toy:…' would be both a {kinds[0]} of 'p0' of dist0 1.0 and a {kinds[1]} of 'p1' of dist1 1.0"
+        with pytest.raises(PluginError, match=message):
+            registry(*plugins)
+
+
+def test_rules_are_found_by_their_dialect():
+    names = ("torch:a::b", "onnx:com.acme::Op", "onnx:Op", "tensorflow:MyOp")
+    rules = module(aiop_register_operations=lambda: [Registration(n, "", lambda o, n=n: n) for n in names])
+    found = registry(rules)
+    assert found.operation_rules("torch") == {"a::b": "torch:a::b"}
+    assert found.operation_rules("onnx") == {"com.acme::Op": "onnx:com.acme::Op", "Op": "onnx:Op"}
+    assert found.operation_rules("tensorflow") == {"MyOp": "tensorflow:MyOp"}
 
 
 def test_an_unknown_name_is_answered_with_the_nearest_and_where_more_come_from():

@@ -71,7 +71,7 @@ def test_plugins_have_the_same_places(plugin):
 
 
 def test_plugin_folders_are_named_after_a_kind(plugin):
-    assert re.match(r"aiop-(family|task|predictor|profiler|executor)-\w+$", plugin.name)
+    assert re.match(r"aiop-(family|task|predictor|profiler|executor|zoo)-\w+$", plugin.name)
 
 
 def test_contributing_is_short(root):

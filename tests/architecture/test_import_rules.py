@@ -20,7 +20,10 @@ ONLY_IN = {
     "torch_geometric": {"aiop_predictor_gnn"},
     "sklearn": {"aiop_predictor_features"},
     "detectron2": {"aiop_task_detectron2"},
-    "torchvision": set(),
+    "torchvision": {"aiop_zoo_torch"},
+    "timm": {"aiop_zoo_torch"},
+    "thop": {"aiop_profiler_counters"},
+    "fvcore": {"aiop_profiler_counters"},
     "ofa": set(),
     "pickle": {"aiop_core.records.legacy"},
 }

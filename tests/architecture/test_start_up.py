@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ["torch", "torch_geometric", "torchvision", "sklearn", "scipy", "pandas", "pyarrow"]
+HEAVY = ["torch", "timm", "torch_geometric", "torchvision", "sklearn", "scipy", "pandas", "pyarrow"]
 
 AIOP = Path(sys.executable).with_name("aiop")
 
@@ -49,7 +49,9 @@ def test_the_reference_plugin_imports_nothing_heavy():
     assert heavy_after("import aiop_core.testing, aiop_core.testing.reference") == []
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("plugins",), ("plugins", "--json"), ("run", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("plugins",), ("plugins", "--json"), ("run", "--help"), ("graph", "--help")]
+)
 def test_commands_that_compute_nothing_import_nothing_heavy(arguments):
     assert heavy_after(command(*arguments)) == []
 

@@ -52,7 +52,7 @@ def aiop(package, tmp_path_factory):
 
 def test_the_page_names_every_file_of_its_tree(package):
     files = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
-    modules = {f"src/aiop_example/{name}.py" for name in ("plugin", "family", "task", "predictor")}
+    modules = {f"src/aiop_example/{name}.py" for name in ("plugin", "family", "task", "predictor", "zoo", "operations")}
     assert files == modules | {"pyproject.toml", "tests/test_conformance.py"}
 
 
@@ -63,11 +63,21 @@ def test_it_is_listed_with_its_distribution(aiop):
         ("family", "plain", "aiop-example"),
         ("task", "stripes", "aiop-example"),
         ("predictor", "log_macs", "aiop-example"),
+        ("zoo", "example", "aiop-example"),
+        ("operation", "torch:aiop_example::snake", "aiop-example"),
     }
 
 
 def test_it_passes_its_checks(aiop):
     assert "FAILED" not in aiop("check", "stripes", "--option", "epochs=1")
+    for name in ("example", "torch:aiop_example::snake"):
+        assert "FAILED" not in aiop("check", name)
+
+
+def test_a_model_of_its_zoo_becomes_a_graph_by_its_rule(aiop):
+    shown = json.loads(aiop("graph", "show", "example:adder", "--json"))
+    found = {op["op"]: op["nodes"] for op in shown["ops"]}
+    assert found == {"Conv": 2, "MatMul": 1, "Sin": 2, "Pow": 2, "Add": 2, "Mean": 1, "Input": 1, "Output": 1}
 
 
 def test_its_own_tests_pass(aiop, package):

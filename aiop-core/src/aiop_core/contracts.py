@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from aiop_core.graph.model import Graph, GraphSet
+    from aiop_core.graph.recorder import Recorder, Value
 
 __all__ = [
     "Architecture",
@@ -32,11 +33,13 @@ __all__ = [
     "Level",
     "Metric",
     "NoOptions",
+    "OperationRule",
     "Predictor",
     "Profiler",
     "Progress",
     "Registration",
     "Task",
+    "Zoo",
     "silent",
 ]
 
@@ -238,6 +241,40 @@ class Predictor(Protocol):
         Raises:
             WeightsError: if a file is missing, damaged, or of other options.
         """
+        ...
+
+
+# --- Models and operations of others ------------------------------------------------
+
+
+class Zoo(Protocol):
+    """A named collection of models; users write ``ZOO:NAME``."""
+
+    def names(self) -> Sequence[str]:
+        """Every model's name, none of them twice."""
+        ...
+
+    def module(self, name: str) -> nn.Module:
+        """The model with random weights; made on the meta device if that is torch's default device.
+
+        Nothing is downloaded. The name is one of ``names``.
+        """
+        ...
+
+    def input_shape(self, name: str) -> tuple[int, ...]:
+        """Of one input without the batch axis: (channels, height, width) of an image."""
+        ...
+
+
+class OperationRule(Protocol):
+    """Says what an operation of a framework becomes in a graph.
+
+    It is registered as ``DIALECT:OPERATION``: ``torch:mylib::my_op``,
+    ``onnx:com.acme::Op`` or ``tensorflow:MyOp``.
+    """
+
+    def __call__(self, recorder: Recorder, call: Any) -> Value | Sequence[Value]:
+        """Append the nodes of ``call`` to ``recorder``; gives the value of its result, or of each."""
         ...
 
 

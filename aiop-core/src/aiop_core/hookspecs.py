@@ -17,7 +17,16 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from aiop_core.contracts import Executor, Family, Predictor, Profiler, Registration, Task
+    from aiop_core.contracts import (
+        Executor,
+        Family,
+        OperationRule,
+        Predictor,
+        Profiler,
+        Registration,
+        Task,
+        Zoo,
+    )
 
 ENTRY_POINT_GROUP = "aiop"
 
@@ -48,6 +57,16 @@ def aiop_register_profilers() -> Sequence[Registration[Profiler]]:
 @hookspec
 def aiop_register_executors() -> Sequence[Registration[Executor]]:
     """When and in which order architectures are trained."""
+
+
+@hookspec
+def aiop_register_zoos() -> Sequence[Registration[Zoo]]:
+    """Named collections of models, written ``ZOO:NAME`` where a command takes a model."""
+
+
+@hookspec
+def aiop_register_operations() -> Sequence[Registration[OperationRule]]:
+    """Rules for operations that the readers of models do not know, as ``DIALECT:OPERATION``."""
 
 
 @hookspec

@@ -17,7 +17,7 @@ import click
 import pluggy
 
 from aiop_core import hookspecs
-from aiop_core.contracts import Registration
+from aiop_core.contracts import OperationRule, Registration
 from aiop_core.errors import AiopError, OptionError, PluginError, UnknownNameError
 from aiop_core.hookspecs import ENTRY_POINT_GROUP
 from aiop_core.options import build_options, option_fields, options_dict, suggest
@@ -28,8 +28,13 @@ KINDS: Mapping[str, str] = {
     "predictor": "aiop_register_predictors",
     "profiler": "aiop_register_profilers",
     "executor": "aiop_register_executors",
+    "zoo": "aiop_register_zoos",
+    "operation": "aiop_register_operations",
 }
 """What can be registered, and the hook that registers it."""
+
+DIALECTS = ("torch", "onnx", "tensorflow")
+"""Whose operations a rule can be for; the first part of its name."""
 
 _MARK = f"{ENTRY_POINT_GROUP}_impl"
 """The attribute by which pluggy knows a function that ``@hookimpl`` marked."""
@@ -166,15 +171,7 @@ class PluginRegistry:
             for item in result:
                 if not isinstance(item, Registration):
                     raise PluginError(f"{hook} returned a {type(item).__name__}, expected Registration")
-                if (
-                    not isinstance(item.name, str)
-                    or not item.name
-                    or item.name != item.name.strip()
-                    or ":" in item.name
-                ):
-                    raise PluginError(
-                        f"{hook} returned the name {item.name!r}; a name is a text without ':' or spaces around"
-                    )
+                _check_name(hook, item.name)
                 if not callable(item.create):
                     raise PluginError(f"{hook}: 'create' of '{item.name}' cannot be called")
                 option_fields(item.options)
@@ -192,6 +189,12 @@ class PluginRegistry:
             raise PluginError(
                 f"two plugins register the {plugin.kind} '{plugin.name}': {other.label} and {plugin.source.label}; "
                 f"uninstall one, or name those to load in {LOAD_VARIABLE}"
+            )
+        rival = self._plugins.get(({"family": "zoo", "zoo": "family"}.get(plugin.kind, ""), plugin.name))
+        if rival is not None:
+            raise PluginError(
+                f"'{plugin.name}:…' would be both a {rival.kind} of {rival.source.label} and a {plugin.kind} of "
+                f"{plugin.source.label}; uninstall one, or name those to load in {LOAD_VARIABLE}"
             )
         self._plugins[key] = plugin
 
@@ -244,6 +247,12 @@ class PluginRegistry:
         """Make what a user chose."""
         return self.create(selection.kind, selection.name, selection.options)
 
+    def operation_rules(self, dialect: str) -> dict[str, OperationRule]:
+        """The rules that plugins bring for a framework's operations, by the operation's own name."""
+        prefix = f"{dialect}:"
+        names = [name for name in self.names("operation") if name.startswith(prefix)]
+        return {name.removeprefix(prefix): self.create("operation", name) for name in names}
+
     def add_commands(self, cli: click.Group) -> None:
         """Let plugins add their own commands to the command line; one that fails is listed as broken."""
         for source, module in self._modules.items():
@@ -263,6 +272,19 @@ def _limited(sources: list[PluginSource], names: str | None) -> list[PluginSourc
                 f"{LOAD_VARIABLE} names '{name}', which is not installed; {suggest(name, [s.name for s in sources])}"
             )
     return [s for s in sources if s.name in wanted]
+
+
+def _check_name(hook: str, name: Any) -> None:
+    text = name if isinstance(name, str) else ""
+    if hook == KINDS["operation"]:
+        dialect, _, operation = text.partition(":")
+        if dialect not in DIALECTS or not operation or text != "".join(text.split()):
+            raise PluginError(
+                f"{hook} returned the name {name!r}; write DIALECT:OPERATION without spaces, "
+                f"with a dialect of {', '.join(DIALECTS)}, as in 'torch:mylib::my_op'"
+            )
+    elif not text or text != text.strip() or ":" in text:
+        raise PluginError(f"{hook} returned the name {name!r}; a name is a text without ':' or spaces around")
 
 
 def _check_marks(module: Any) -> None:

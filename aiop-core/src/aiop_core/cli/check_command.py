@@ -20,7 +20,7 @@ from aiop_core.plugins import KINDS, Plugin
 @flags.json_option
 @click.pass_obj
 def command(app: App, name: str, kind: str | None, options: tuple[str, ...], as_json: bool) -> None:
-    """Run the conformance checks on an installed family, task or predictor.
+    """Run the conformance checks on an installed plugin: family, task, predictor, zoo.
 
     Exits with 1 if one fails.
     """

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from importlib import metadata
 
 import click
 
+from aiop_core.cli.lazy import LazyGroup
 from aiop_core.plugins import PluginRegistry
 
-COMMANDS = ("run", "label", "train", "predict", "graph", "plugins", "check")
+COMMANDS = ("run", "label", "train", "predict", "graph", "cache", "plugins", "check")
 """Built-in commands, in the order of ``aiop --help``; each is a module of this package."""
 
 
@@ -21,27 +21,12 @@ class App:
     registry: PluginRegistry
 
 
-class LazyGroup(click.Group):
-    """A group that imports a built-in command's module only when that command is used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Built-in commands first, then those of plugins."""
-        return [*COMMANDS, *sorted(set(self.commands) - set(COMMANDS))]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name; built-in ones cannot be replaced."""
-        if cmd_name in COMMANDS:
-            command = importlib.import_module(f"aiop_core.cli.{cmd_name}_command").command
-            assert isinstance(command, click.Command)
-            return command
-        return super().get_command(ctx, cmd_name)
-
-
 def build_cli(registry: PluginRegistry) -> click.Group:
     """The whole command line over a registry; plugins add their own commands."""
 
     @click.group(
         cls=LazyGroup,
+        modules={name: f"aiop_core.cli.{name}_command" for name in COMMANDS},
         context_settings={"help_option_names": ["-h", "--help"], "obj": App(registry), "max_content_width": 100},
         epilog="Options of a plugin appear in a command's help once it is named: aiop run --task NAME --help",
     )

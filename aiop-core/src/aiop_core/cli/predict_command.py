@@ -9,11 +9,12 @@ import click
 
 from aiop_core.cli import flags
 from aiop_core.cli.group import App
+from aiop_core.cli.model_argument import SPELLINGS, ModelSpelling, input_shape_option
 from aiop_core.cli.plugin_options import PluginCommand, config_option, optional_selection, plugin_option
 
 
-@click.command("predict", cls=PluginCommand, kinds=("family",))
-@click.argument("models", nargs=-1)
+@click.command("predict", cls=PluginCommand, kinds=("family",), epilog=SPELLINGS)
+@click.argument("models", nargs=-1, type=ModelSpelling())
 @click.option(
     "--predictor",
     "folder",
@@ -25,9 +26,7 @@ from aiop_core.cli.plugin_options import PluginCommand, config_option, optional_
 @plugin_option("family", "Whose specs the models are, where not the predictor's own family.")
 @click.option("--sample", "count", type=click.IntRange(min=1), help="Also predict that many sampled architectures.")
 @flags.seed_option
-@click.option(
-    "--input-shape", type=flags.Shape(), metavar="C,H,W", help="For modules from a factory, without batch axis."
-)
+@input_shape_option
 @config_option
 @flags.json_option
 @click.pass_context
@@ -42,9 +41,7 @@ def command(
 ) -> None:
     """Predict the metric of models without training them, best first.
 
-    A model is a spec of the predictor's family, family:spec, or package.module:factory or
-    file.py:factory for any torch module; a factory runs that code. If the predictor learnt
-    a task's label, architectures of a family get the task's head first.
+    If the predictor learnt a task's label, architectures of a family get the task's head first.
     """
     from aiop_core.cli.view import print_json, print_table
     from aiop_core.pipeline.predict import predict

@@ -1,4 +1,4 @@
-"""The conformance kit: what a family, task or predictor must do to work with everything else.
+"""The conformance kit: what a family, task, predictor or zoo must do to work with everything else.
 
 ``aiop check NAME`` runs it from the command line. Under pytest, a plugin's whole test is::
 
@@ -16,6 +16,7 @@ from aiop_core.testing.checks import (
     check_family,
     check_predictor,
     check_task,
+    check_zoo,
     conformance_tests,
     run_checks,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "check_family",
     "check_predictor",
     "check_task",
+    "check_zoo",
     "conformance_tests",
     "run_checks",
 ]

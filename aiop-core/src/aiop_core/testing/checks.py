@@ -1,8 +1,8 @@
 """Running checks: each one is a plain function that raises if its promise is broken.
 
 The promises themselves are in :mod:`~aiop_core.testing.families`,
-:mod:`~aiop_core.testing.tasks` and :mod:`~aiop_core.testing.predictors`; a check's name
-is its function's, with spaces.
+:mod:`~aiop_core.testing.tasks`, :mod:`~aiop_core.testing.predictors` and
+:mod:`~aiop_core.testing.zoos`; a check's name is its function's, with spaces.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from aiop_core.contracts import Backbone, BaselineRegistration, Family, Predictor, Registration, Task
+from aiop_core.contracts import Backbone, BaselineRegistration, Family, Predictor, Registration, Task, Zoo
 from aiop_core.errors import AiopError, ContractError
 from aiop_core.options import build_options, option_fields, suggest
 from aiop_core.testing.randomness import no_global_randomness
@@ -66,6 +66,11 @@ def check_predictor(make_predictor: Callable[[], Predictor]) -> list[CheckResult
     return [check.result() for check in _predictor(make_predictor)]
 
 
+def check_zoo(zoo: Zoo) -> list[CheckResult]:
+    """Every check of a collection of models."""
+    return [check.result() for check in _zoo(lambda: zoo)]
+
+
 def run_checks(
     kind: str,
     registration: Registration[Any],
@@ -76,7 +81,7 @@ def run_checks(
     """Every check of what a plugin registers.
 
     Args:
-        kind: ``family``, ``task`` or ``predictor``; of other kinds only the registration is checked.
+        kind: ``family``, ``task``, ``predictor``, ``zoo`` …; of some kinds only the registration is checked.
         registration: what the hook returned.
         options: an instance of the registration's options, a mapping of values, or
             nothing for the defaults.
@@ -124,6 +129,10 @@ def _all_checks(
         checks += _predictor(create)
         if isinstance(registration, BaselineRegistration):
             checks.append(Check("a baseline asks a question", partial(_asks_a_question, registration)))
+    elif kind == "zoo":
+        checks += _zoo(cache(create))
+    elif kind == "operation":
+        checks.append(Check("a rule can be called", partial(_is_callable, create)))
     return _with_expectations(checks, expected_failures)
 
 
@@ -148,6 +157,12 @@ def _predictor(make: Callable[[], Predictor]) -> list[Check]:
     from aiop_core.testing.predictors import PREDICTOR_CHECKS
 
     return [Check(_name(f), partial(f, make)) for f in PREDICTOR_CHECKS]
+
+
+def _zoo(zoo: Callable[[], Zoo]) -> list[Check]:
+    from aiop_core.testing.zoos import ZOO_CHECKS
+
+    return [Check(_name(f), partial(lambda f: f(zoo()), f)) for f in ZOO_CHECKS]
 
 
 def _name(function: Callable[..., None]) -> str:
@@ -180,6 +195,11 @@ def _options_have_defaults_and_help(registration: Registration[Any]) -> None:
 def _asks_a_question(registration: BaselineRegistration[Any]) -> None:
     if not registration.asks.strip().endswith("?"):
         raise ContractError(f"asks is {registration.asks!r}; write what a reader learns from it as a question")
+
+
+def _is_callable(create: Callable[[], Any]) -> None:
+    if not callable(rule := create()):
+        raise ContractError(f"create gave a {type(rule).__name__}; a rule is a function of (recorder, call)")
 
 
 def _creating_is_quiet(create: Callable[[], Any]) -> None:

@@ -1,7 +1,8 @@
 """The in-memory reference plugin: the smallest family, task and predictor that keep every promise.
 
-The conformance kit is proved on it, tests that need some plugin use it, and authors read
-it beside ``docs/plugin-authors.md``. Importing it imports no torch.
+Beside them a zoo of three models. The conformance kit is proved on it, tests that need some
+plugin use it, and authors read it beside ``docs/plugin-authors.md``. Importing it imports no
+torch.
 """
 
 from __future__ import annotations
@@ -16,7 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aiop_core.contracts import Backbone, Family, FitReport, Labelled, Metric, Predictor, Progress, Registration, Task
+from aiop_core.contracts import (
+    Backbone,
+    Family,
+    FitReport,
+    Labelled,
+    Metric,
+    Predictor,
+    Progress,
+    Registration,
+    Task,
+    Zoo,
+)
 from aiop_core.errors import LabelError, SpecError, WeightsError
 from aiop_core.graph import cost
 from aiop_core.graph.build import GraphBuilder
@@ -148,6 +160,25 @@ class ReferenceTask:
         return {self.metrics[0].name: trace(model, (3, *self.input_hw))}
 
 
+class ReferenceZoo:
+    """Three of the reference family's networks, by the names of birds."""
+
+    specs: Mapping[str, str] = {"wren": "d1-w4-k3", "robin": "d2-w4-k3", "heron": "d2-w8-k5"}
+
+    def names(self) -> Sequence[str]:
+        """From the smallest to the largest."""
+        return list(self.specs)
+
+    def module(self, name: str) -> nn.Module:
+        """The network of that name."""
+        family = ReferenceFamily()
+        return family.network(family.parse(self.specs[name]))
+
+    def input_shape(self, name: str) -> tuple[int, ...]:
+        """All take images as the family does."""
+        return 3, *ReferenceFamily.input_hw
+
+
 class ReferencePredictor:
     """Least squares on the logarithms of MACs, parameters and nodes."""
 
@@ -204,3 +235,9 @@ def aiop_register_tasks() -> Sequence[Registration[Task]]:
 def aiop_register_predictors() -> Sequence[Registration[Predictor]]:
     """The reference predictor."""
     return [Registration("reference", "Least squares on sizes, for tests.", lambda _: ReferencePredictor())]
+
+
+@hookimpl
+def aiop_register_zoos() -> Sequence[Registration[Zoo]]:
+    """The reference zoo."""
+    return [Registration("reference_zoo", "Three networks with names, for tests.", lambda _: ReferenceZoo())]

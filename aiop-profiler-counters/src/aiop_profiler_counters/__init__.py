@@ -1,0 +1,1 @@
+"""The MAC counters thop and fvcore as profilers of aiop."""

@@ -1,0 +1,1 @@
+"""The models of timm and torchvision by name, for aiop."""
