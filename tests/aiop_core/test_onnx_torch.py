@@ -220,11 +220,19 @@ def published(library, name):
     return getattr(pytest.importorskip("torchvision").models, name)(**options)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("dynamo", "opset"), [(False, 14), (False, 20), (True, 18), (True, NEWEST)])
+EXPORTS = [(False, 20), (False, 14), (True, 18), (True, NEWEST)]
+PUBLISHED = [("torchvision", *item) for item in TORCHVISION.items()] + [("timm", *item) for item in TIMM.items()]
+
+
 @pytest.mark.parametrize(
-    ("library", "name", "side"),
-    [("torchvision", *item) for item in TORCHVISION.items()] + [("timm", *item) for item in TIMM.items()],
+    ("library", "name", "side", "dynamo", "opset"),
+    [
+        pytest.param(
+            *item, *export, marks=() if item[0] == "torchvision" and export == EXPORTS[0] else pytest.mark.slow
+        )
+        for item in PUBLISHED
+        for export in EXPORTS
+    ],
 )
 def test_published_networks(library, name, side, dynamo, opset, tmp_path) -> None:
     """Without folding of constants, which takes parameters away: Swin's table of 169 places becomes 49 × 49."""

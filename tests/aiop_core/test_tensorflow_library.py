@@ -1,7 +1,7 @@
 """Against TensorFlow itself: its shapes, its ways to save and freeze, and the networks that torchvision has, too."""
 
-import importlib.util
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -26,8 +26,8 @@ IMAGE = (1, 9, 12, 6)
 def tensorflow():
     """Imported when the first of these tests runs: it takes seconds, and needs its place after torch's LLVM."""
     global tf, keras
-    if importlib.util.find_spec("tensorflow") is None:
-        pytest.skip("no tensorflow")
+    if sys.version_info >= (3, 14):
+        pytest.skip("TensorFlow has no release for this Python")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     tf, keras = libraries()
 
@@ -379,10 +379,9 @@ NETWORKS = {
     "InceptionV3": ("inception_v3", 96, {}),
     "VGG16": ("vgg16", 224, {}),
 }
-QUICK = ("MobileNetV2", "ResNet50")
 
 
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_keras_frozen_and_torch_are_one_graph(name, tmp_path):
     twin, size, options = NETWORKS[name]
     from_keras, from_file, from_torch = keras_and_torch(name, twin, size, tmp_path / "network.pb", **options)
