@@ -5,10 +5,12 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
 from aiop_core.contracts import Metric
@@ -204,11 +206,23 @@ def test_a_graph_is_saved_by_a_command_and_read_as_a_model(aiop, tmp_path: Path)
 
 
 def test_an_onnx_file_is_a_model(tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
     path = tmp_path / "net.onnx"
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
     torch.onnx.export(module, (torch.zeros(1, 3, 8, 8),), path, dynamo=False)
     assert READER.read(str(path)).graph.params.sum() == 112
+
+
+def test_the_input_of_a_file_with_two_is_chosen_by_name(tmp_path: Path, aiop) -> None:
+    path = tmp_path / "two inputs.onnx"
+    image = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 3, 8, 8]) for n in ("image", "mask")]
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    nodes = [helper.make_node("Relu", ["image"], ["a"]), helper.make_node("Add", ["a", "mask"], ["y"])]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "net", image, [out])), path)
+    refused = aiop("graph", "show", str(path))
+    assert refused.code == 1
+    assert "has 2 inputs (image, mask); name the network's (--input-name)" in refused.err
+    shown = aiop("graph", "show", str(path), "--input-name", "image", "--json")
+    assert {o["op"] for o in json.loads(shown.out)["ops"]} == {"Input", "ReLU", "Output"}
 
 
 @pytest.mark.data

@@ -127,7 +127,7 @@ def test_inputs(tmp_path) -> None:
     refused(save(tmp_path / "none.onnx", model([relu("w")], [], [weights("w", 3)])), "the model has no inputs")
     add = helper.make_node("Add", ["x", "z"], ["y"])
     two = save(tmp_path / "two.onnx", model([add], [image(), image("z")]))
-    refused(two, r"the model has 2 inputs \(x, z\); name the network's with input_name")
+    refused(two, r"the model has 2 inputs \(x, z\); name the network's \(--input-name\)")
     refused(two, r"the model has no input 'q'; its inputs are: x, z", input_name="q")
     assert len(read_onnx(two, input_name="z")) == 2  # an addition of a constant that is no parameter is no node
 

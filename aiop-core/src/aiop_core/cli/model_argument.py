@@ -60,6 +60,7 @@ def model_command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
         @plugin_option("family", "Whose spec the model is, if it is written without 'family:'.")
         @plugin_option("task", "Put this task's head on the architecture.")
         @input_shape_option
+        @click.option("--input-name", metavar="NAME", help="Which input, for an ONNX or .pb file that has several.")
         @click.option(
             "--input-hw", type=flags.Shape(2), metavar="H,W", help="For a family's network; its own by default."
         )
@@ -72,6 +73,7 @@ def model_command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
             *args: Any,
             input_shape: tuple[int, ...] | None,
             input_hw: tuple[int, int] | None,
+            input_name: str | None,
             **kwargs: Any,
         ) -> Any:
             from aiop_core.pipeline.models import ModelReader
@@ -85,6 +87,7 @@ def model_command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
                 registry.make(task) if task else None,
                 input_hw=input_hw,
                 input_shape=input_shape,
+                input_name=input_name,
             )
             return function(*args, reader=reader, **kwargs)
 

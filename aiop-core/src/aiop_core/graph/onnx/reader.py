@@ -94,7 +94,7 @@ class _Walk:
                 raise GraphError(f"the output '{output.name}' is given by no node; check how the file was made")
         outputs = [value for output in graph.output if (value := self._values[output.name]).flows]
         if not outputs:
-            raise GraphError("no output depends on the input; choose another with input_name")
+            raise GraphError("no output depends on the input; choose another (--input-name)")
         for value in outputs:
             self._recorder.output(value)
         return self._recorder.builder.build()
@@ -144,7 +144,7 @@ class _Walk:
         if not inputs:
             raise GraphError("the model has no inputs; a network needs one")
         if input_name is None and len(inputs) > 1:
-            raise GraphError(f"the model has {len(inputs)} inputs ({names}); name the network's with input_name")
+            raise GraphError(f"the model has {len(inputs)} inputs ({names}); name the network's (--input-name)")
         if input_name is not None and input_name not in inputs:
             raise GraphError(f"the model has no input '{input_name}'; its inputs are: {names}")
         chosen = inputs[input_name or names]

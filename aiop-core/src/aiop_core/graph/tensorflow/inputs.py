@@ -28,7 +28,7 @@ def find_input(nodes: Mapping[str, Node], source: str, name: str | None) -> Node
     if not found:
         raise GraphError(f"{source} has no input: no placeholder that any node reads; give a network's graph")
     if len(found) > 1:
-        raise GraphError(f"{source} has {len(found)} inputs: {listed}; choose one by its name (input_name)")
+        raise GraphError(f"{source} has {len(found)} inputs: {listed}; choose one by its name (--input-name)")
     return found[0]
 
 

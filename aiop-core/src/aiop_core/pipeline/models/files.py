@@ -131,12 +131,12 @@ def _read(path: Path, found: Format, wanted: Wanted) -> Graph:
         with needs("onnx", str(path)):
             from aiop_core.graph.onnx import read_onnx
 
-            return read_onnx(path, wanted.input_shape, rules=wanted.rules("onnx"))
+            return read_onnx(path, wanted.input_shape, wanted.rules("onnx"), input_name=wanted.input_name)
     if found is Format.GRAPHDEF:
         with needs("graphdef", str(path)):
             from aiop_core.graph.tensorflow import read_graphdef
 
-            return read_graphdef(path, wanted.input_shape, rules=wanted.rules("tensorflow"))
+            return read_graphdef(path, wanted.input_shape, wanted.rules("tensorflow"), input_name=wanted.input_name)
     with needs("tensorflow", str(path)):
         from aiop_core.graph.tensorflow import read_keras
 

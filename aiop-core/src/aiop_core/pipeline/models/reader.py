@@ -46,6 +46,7 @@ class ModelReader:
         metric: whose graph of the task; its first metric by default.
         input_hw: for networks of a family without task; the family's own by default.
         input_shape: (channels, height, width) for models that leave it open.
+        input_name: which input of a file with several.
     """
 
     registry: PluginRegistry
@@ -55,6 +56,7 @@ class ModelReader:
     metric: str | None = None
     input_hw: tuple[int, int] | None = None
     input_shape: tuple[int, ...] | None = None
+    input_name: str | None = None
 
     def read(self, model: str) -> NamedGraph:
         """The graph of one model.
@@ -76,7 +78,7 @@ class ModelReader:
 
     @property
     def _wanted(self) -> Wanted:
-        return Wanted(self.registry, self.task, self.metric, self.input_hw, self.input_shape)
+        return Wanted(self.registry, self.task, self.metric, self.input_hw, self.input_shape, self.input_name)
 
     def _resolve(self, model: str) -> Model:
         prefix, colon, rest = model.partition(":")

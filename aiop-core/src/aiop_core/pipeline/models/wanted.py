@@ -22,6 +22,7 @@ class Wanted:
         metric: whose graph of the task; its first metric by default.
         input_hw: for networks of a family without task; the family's own by default.
         input_shape: (channels, height, width), for models that leave it open.
+        input_name: which input of a file with several.
     """
 
     registry: PluginRegistry
@@ -29,6 +30,7 @@ class Wanted:
     metric: str | None = None
     input_hw: tuple[int, int] | None = None
     input_shape: tuple[int, ...] | None = None
+    input_name: str | None = None
 
     def rules(self, dialect: str) -> Mapping[str, OperationRule]:
         """What plugins say about a framework's operations."""
