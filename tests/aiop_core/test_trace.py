@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.flop_counter import FlopCounterMode
 
 from aiop_core.errors import GraphError
+from aiop_core.graph.check import problems
 from aiop_core.graph.cost import cost
 from aiop_core.graph.model import Graph
 from aiop_core.graph.ops import Op
@@ -197,11 +198,11 @@ def test_module_without_output_is_refused() -> None:
 
 @st.composite
 def networks(draw) -> tuple[nn.Module, tuple[int, int, int]]:
-    """Random small networks with groups, strides, branches, concatenation and gates."""
+    """Random small networks with groups, strides, branches, concatenation, gates and attention."""
     channels = draw(st.sampled_from([4, 8]))
     layers: list[nn.Module] = [nn.Conv2d(3, channels, 3, padding=1)]
     for _ in range(draw(st.integers(1, 6))):
-        kind = draw(st.sampled_from(["conv", "depthwise", "residual", "concat", "squeeze", "norm", "pool", "up"]))
+        kind = draw(st.sampled_from("conv depthwise residual concat squeeze norm pool attention up".split()))
         kernel, stride = draw(st.sampled_from([1, 3, 5])), draw(st.sampled_from([1, 2]))
         if kind == "conv":
             layers.append(nn.Conv2d(channels, 8, kernel, stride, kernel // 2, groups=draw(st.sampled_from([1, 2, 4]))))
@@ -225,6 +226,8 @@ def networks(draw) -> tuple[nn.Module, tuple[int, int, int]]:
             ]
         elif kind == "pool":
             layers.append(nn.MaxPool2d(3, 1, 1))
+        elif kind == "attention":
+            layers.append(Attention(channels, draw(st.sampled_from([1, 2, 4]))))
         else:
             layers.append(nn.ConvTranspose2d(channels, channels, 4, 2, 1))
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 5)]
@@ -249,12 +252,28 @@ class Branches(nn.Module):
         return torch.cat([self.conv(x), torch.sigmoid(x)], dim=1)
 
 
+class Attention(nn.Module):
+    """Every pixel looks at all, in heads, with a scaled product as networks write it by hand."""
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.inner = heads, nn.Linear(channels, 3 * channels)
+
+    def forward(self, x):
+        tokens = x.flatten(2).transpose(1, 2)
+        parts = self.inner(tokens).view(*tokens.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = parts.unbind(0)
+        mixed = (query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5).softmax(-1) @ value
+        return x + mixed.transpose(1, 2).reshape(tokens.shape).transpose(1, 2).view(x.shape)
+
+
 @settings(max_examples=60, deadline=None)
 @given(networks())
 def test_random_networks_keep_the_invariants(example: tuple[nn.Module, tuple[int, int, int]]) -> None:
     net, shape = example
     graph = trace(net, shape)
     assert "OOV" not in names(graph)
+    assert problems(graph) == []
     assert cost(graph).params == sum(p.numel() for p in net.parameters())
     assert cost(graph).macs == counted_macs(net, shape)
     linked = nx.DiGraph(list(map(tuple, graph.edges.T.tolist())))
@@ -262,8 +281,9 @@ def test_random_networks_keep_the_invariants(example: tuple[nn.Module, tuple[int
     source, sinks = 0, [i for i, name in enumerate(names(graph)) if name == "Output"]
     assert set(linked) == {source} | nx.descendants(linked, source) == set(range(len(graph)))
     assert set(linked) == set(sinks) | set.union(*(nx.ancestors(linked, sink) for sink in sinks))
+    views = any(isinstance(layer, Attention) for layer in net)
     for a, b in graph.edges.T:
-        if len(linked.in_edges(b)) == 1:
+        if len(linked.in_edges(b)) == 1 and not views:
             assert graph.resolution[a, [1, 3, 5]].tolist() == graph.resolution[b, [0, 2, 4]].tolist()
     assert trace(net, shape) == graph
     assert np.array_equal(graph.resolution[0, [0, 2, 4]], [*shape[1:], shape[0]])
