@@ -1,4 +1,4 @@
-"""Traces every model of timm and torchvision and the OFA families with pose heads, and compares counts.
+"""Traces every model of timm and torchvision and the OFA families with pose and detection heads, and compares counts.
 
 Usage: python benchmarks/zoo.py [--out zoo.jsonl] [--only 'timm:*vit*'] [--every 10] [--workers 2] [--retry-failed]
 
@@ -33,7 +33,7 @@ def targets() -> list[tuple[str, str]]:
     found = [(zoo, name) for zoo in ("timm", "torchvision") for name in registry.create("zoo", zoo).names()]
     for name in ("ofa_pn", "ofa_mbv3", "ofa_resnet"):
         specs = [a.spec for a in registry.create("family", name).sample(ARCHITECTURES, seed=0)]
-        found += [(source, spec) for source in (name, f"{name}+hpe2d") for spec in specs]
+        found += [(source, spec) for source in (name, f"{name}+hpe2d", f"{name}+detector") for spec in specs]
     return found
 
 

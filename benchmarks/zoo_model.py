@@ -6,14 +6,19 @@ import time
 import warnings
 
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 from aiop_core.graph.check import problems
 from aiop_core.graph.cost import cost
 from aiop_core.graph.trace import trace
 from aiop_core.plugins import PluginRegistry
+from aiop_zoo_torch.detectors import fixed_part
 
 SMALL_MACS, SMALL_PARAMS = 5e9, 60e6
 """Up to which size fvcore, which computes with real tensors, is asked."""
@@ -27,7 +32,8 @@ REGISTRY = PluginRegistry()
 def make(source: str, name: str):
     """The module on the meta device, where it can be made there, and its input shape.
 
-    A source is a zoo, a family, or a family and a task as ``family+task``.
+    A source is a zoo, a family, or a family and a task as ``family+task``; the task ``detector``
+    is torchvision's Faster R-CNN on the family's feature levels.
     """
     if source in REGISTRY.names("zoo"):
         zoo = REGISTRY.create("zoo", source)
@@ -43,8 +49,33 @@ def make(source: str, name: str):
     with torch.device("meta"):
         if not task_name:
             return family.network(architecture).eval(), (3, *family.input_hw)
+        if task_name == "detector":
+            return detector(family.backbone(architecture)), (3, 640, 640)
         task = REGISTRY.create("task", task_name)
         return task.model(family.backbone(architecture)).eval(), (3, *task.input_hw)
+
+
+class Pyramid(nn.Module):
+    """The feature levels of a body, brought to 256 channels from the coarsest to the finest."""
+
+    out_channels = 256
+
+    def __init__(self, body) -> None:
+        super().__init__()
+        self.body = body
+        self.pyramid = FeaturePyramidNetwork([level.channels for level in body.levels], self.out_channels)
+
+    def forward(self, images):
+        """Levels by name, the finest first."""
+        return self.pyramid({str(i): level for i, level in enumerate(self.body(images))})
+
+
+def detector(body):
+    """Faster R-CNN on a body of any family, without what depends on the contents of an image."""
+    levels = len(body.levels)
+    anchors = AnchorGenerator(tuple((32 * 2**i,) for i in range(levels)), ((0.5, 1.0, 2.0),) * levels)
+    windows = MultiScaleRoIAlign([str(i) for i in range(levels)], output_size=7, sampling_ratio=2)
+    return fixed_part(FasterRCNN(Pyramid(body), 91, rpn_anchor_generator=anchors, box_roi_pool=windows)).eval()
 
 
 class ConstantProducts(TorchDispatchMode):
