@@ -62,6 +62,15 @@ def test_every_rule_is_of_an_operation_that_exists() -> None:
         (lambda x: x.clamp(min=0), ["ReLU"]),
         (lambda x: x.clamp(0, 6), ["ReLU6"]),
         (lambda x: x.clamp(-1, 1), []),
+        (lambda x: F.hardtanh(x - 1), []),
+        (lambda x: F.hardtanh(x, 0, 1), ["ReLU6"]),
+        (lambda x: torch.tensor(2.0) / x, ["Div"]),
+        (lambda x: x * x, ["Pow"]),
+        (lambda x: x.max(1)[1].float(), ["ArgMax"]),
+        (lambda x: x.max(1)[0], ["Max"]),
+        (lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2), ["Maxpool", "Where"]),
+        (lambda x: torch.sigmoid(x, out=torch.empty(1, 6, 8, 8, device="meta")), ["Sigmoid"]),
+        (lambda x: x.relu().to("cpu") + x, ["ReLU", "Add"]),
         (lambda x: x**0.5, ["Sqrt"]),
         (lambda x: 1 / x, ["Div"]),
         (lambda x: torch.maximum(x, x.abs()), ["Abs", "Max"]),
@@ -170,6 +179,27 @@ def test_a_recurrent_layer_is_one_node_with_the_cost_of_all_its_steps(layer, sha
         layer.to("meta")(torch.empty(1, *shape, device="meta"))
     assert cost(graph).macs == counter.get_total_flops() // 2
     assert cost(graph).params == sum(p.numel() for p in layer.parameters())
+
+
+class Encoder(nn.Module):
+    """The state of one recurrent layer starts the next."""
+
+    def __init__(self, layer=nn.LSTM) -> None:
+        super().__init__()
+        self.first, self.second = layer(8, 16, batch_first=True), layer(8, 16, batch_first=True)
+
+    def forward(self, x):
+        _, state = self.first(x)
+        return self.second(x, state)[0]
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
+def test_the_state_that_a_recurrent_layer_starts_from_is_read(layer) -> None:
+    net = Encoder(layer)
+    graph = trace(net, (5, 8))
+    assert cost(graph).params == sum(p.numel() for p in net.parameters())
+    assert [Op(int(op)).name for op in graph.op].count("Recurrent") == 2
+    assert problems(graph) == []
 
 
 def test_products_with_a_constant_on_the_left_mix_rows() -> None:

@@ -82,6 +82,7 @@ def test_operations_have_the_papers_index_or_an_equivalent() -> None:
             None,
         ),
         (lambda x: x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-5), "layer_norm"),
+        (lambda x: x * (1 / ((x * x).mean(-1, keepdim=True) + 1e-5).sqrt()), "layer_norm"),
     ],
 )
 def test_what_is_spelt_out_gets_its_name(spelt, named) -> None:
@@ -89,8 +90,19 @@ def test_what_is_spelt_out_gets_its_name(spelt, named) -> None:
         assert names(graph_of(spelt)).count("Mean") == 3
         return
     if named == "layer_norm":
-        named = lambda x: F.layer_norm(x, x.shape[-1:])  # noqa: E731
-    assert graph_of(spelt).fingerprint == graph_of(named).fingerprint
+        assert names(graph_of(spelt, image=(10, 32))) == ["Input", "LayerNorm", "Output"]
+    else:
+        assert graph_of(spelt).fingerprint == graph_of(named).fingerprint
+
+
+def test_a_norm_of_whole_channels_is_no_layer_norm() -> None:
+    def norm(x, *, dims):
+        return (x - x.mean(dims, keepdim=True)) / (x.var(dims, keepdim=True) + 1e-5).sqrt()
+
+    assert names(graph_of(lambda x: norm(x, dims=(2, 3)))) == ["Input", "GroupNorm", "Output"]
+    assert names(graph_of(lambda x: norm(x, dims=1))) == ["Input", "LayerNorm", "Output"]
+    mixed = graph_of(lambda x: (x - x.mean(1, keepdim=True)) / (x.var((2, 3), keepdim=True) + 1e-5).sqrt())
+    assert not {"GroupNorm", "LayerNorm"} & set(names(mixed))
 
 
 @pytest.mark.parametrize(
@@ -119,8 +131,22 @@ def test_a_layer_norm_takes_its_scale_and_shift() -> None:
 def test_a_vector_added_to_a_product_is_its_bias() -> None:
     graph = trace(Does(lambda x, w, b: x @ w + b, (32, 5), (5,)), (10, 32))
     assert graph.fingerprint == trace(nn.Linear(32, 5), (10, 32)).fingerprint
-    position = trace(Does(lambda x, w, p: x @ w + p, (32, 5), (10, 5)), (10, 32))
-    assert names(position) == ["Input", "MatMul", "Add", "Output"]
+    for shape in ((10, 5), (10, 1)):
+        position = trace(Does(lambda x, w, p: x @ w + p, (32, 5), shape), (10, 32))
+        assert names(position) == ["Input", "MatMul", "Add", "Output"]
+    square = trace(Does(lambda x, w, p: x @ w + p, (32, 10), (10, 1)), (10, 32))
+    assert names(square) == ["Input", "MatMul", "Add", "Output"]
+
+
+def test_a_bias_that_is_used_twice_is_folded_twice() -> None:
+    apart = trace(Does(lambda x, w, b: (x @ w + b).relu() @ w + b, (32, 32), (32,)), (10, 32))
+    together = nn.Sequential(linear := nn.Linear(32, 32), nn.ReLU(), linear)
+    assert apart.fingerprint == trace(together, (10, 32)).fingerprint
+
+
+def test_a_scale_after_a_norm_with_its_own_stays() -> None:
+    scaled = trace(Does(lambda x, s, t: F.rms_norm(x, (32,), s) * t, (32,), (32,)), (10, 32))
+    assert names(scaled) == ["Input", "LayerNorm", "Mul", "Output"]
 
 
 def test_scale_and_shift_are_a_batch_norm() -> None:
@@ -207,6 +233,64 @@ def test_atrous_pairs_are_one_dilated_convolution() -> None:
     assert canonical(fold_atrous(b.build())).fingerprint == canonical(dilated).fingerprint
 
 
-def test_canonical_is_idempotent() -> None:
-    graph = canonical(trace(Dense(nested=False), (6, 8, 8)))
+def focus(x):
+    return torch.cat([x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]], 1)
+
+
+@pytest.mark.parametrize("network", [Dense(nested=False), Does(focus), Does(lambda x: torch.roll(x, 3, 2).relu())])
+def test_canonical_is_idempotent(network) -> None:
+    graph = canonical(trace(network, (6, 8, 8)))
     assert canonical(graph).fingerprint == graph.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (lambda x: torch.cat([x[:, :2], x[:, 2:4], x[:, :2]], 1).relu(), lambda x: x.relu()),
+        (lambda x, w: F.conv2d(x * x, w), lambda x, w: F.conv2d(x, w, None)),
+        (lambda x, w: F.conv2d(1 / x, w), lambda x, w: F.conv2d(x, w, None)),
+        (lambda x: torch.cat([x[:, :3], x[:, :3].clone()], 1).relu(), lambda x: x.relu()),
+    ],
+)
+def test_different_networks_keep_different_canonical_graphs(one, other) -> None:
+    shapes = [(4, 6, 1, 1)] * (one.__code__.co_argcount - 1)
+    assert canonical(graph_of(one, *shapes)).fingerprint != canonical(graph_of(other, *shapes)).fingerprint
+
+
+def test_a_learned_position_on_the_image_is_no_preprocessing() -> None:
+    graph = canonical(graph_of(lambda x, w, p: F.conv2d(x + p, w), (4, 6, 1, 1), (6, 8, 8)))
+    assert names(graph) == ["Input", "Add", "Conv", "Output"]
+
+
+def test_two_paddings_in_a_row_are_in_the_window() -> None:
+    padded = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.ZeroPad2d((1, 0, 1, 0)), conv(6, 4, 3))
+    assert (
+        canonical(trace(padded, (6, 8, 8))).fingerprint
+        == canonical(trace(conv(6, 4, 3, padding=1), (6, 8, 8))).fingerprint
+    )
+
+
+def test_windows_that_do_not_cover_the_map_are_no_mean() -> None:
+    assert "Avgpool" in names(canonical(graph_of(lambda x: F.avg_pool2d(x, 7, 7))))
+    grouped = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv(6, 4, 1, groups=2))
+    assert "Conv" in names(canonical(trace(grouped, (6, 8, 8))))
+
+
+def test_padded_channels_stay() -> None:
+    graph = canonical(graph_of(lambda x, w: F.conv2d(F.pad(x, (0, 0, 0, 0, 0, 2)), w), (4, 8, 1, 1)))
+    assert "Paddings" in names(graph)
+
+
+def test_rows_are_joined_as_rows() -> None:
+    def joined(x):
+        rows = torch.cat([torch.cat([x, x.relu()], 2), torch.cat([x.tanh(), x.exp()], 2)], 1)
+        return rows.sigmoid()
+
+    assert names(canonical(graph_of(joined))).count("Concat") == 3
+
+
+def test_one_dimension_has_one_form() -> None:
+    line = nn.Sequential(nn.Conv1d(6, 4, 3), nn.MaxPool1d(2), nn.AvgPool1d(3, 1))
+    graph = trace(line, (6, 20))
+    assert graph.kernel[1:4].tolist() == [[3, 1], [2, 1], [3, 1]]
+    assert graph.resolution[1:4, :4].tolist() == [[20, 18, 1, 1], [18, 9, 1, 1], [9, 7, 1, 1]]

@@ -35,7 +35,8 @@ def node_macs(columns: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, An
     A convolution costs output pixels × kernel area × C_in × C_out / groups; a transposed
     one counts its *input* pixels (thop 0.1.1 counts its output pixels, four times as many
     at stride 2); a matrix product costs rows × C_in × C_out / groups; a recurrent layer, whose
-    groups are its gates, multiplies by each weight once a step.
+    groups are its gates and whose kernel's height its directions, costs at each step gates ×
+    (C_in + hidden) × C_out.
     """
     op = columns["op"]
     h_in, h_out, w_in, w_out, c_in, c_out = columns["resolution"].astype(np.int64).T
@@ -49,8 +50,8 @@ def node_macs(columns: Mapping[str, np.ndarray[Any, Any]]) -> np.ndarray[Any, An
     product = op == Op.MatMul
     macs[product] = (h_out * w_out * dense)[product]
     recurrent = op == Op.Recurrent
-    biases = 2 * columns["groups"].astype(np.int64) * c_out * columns["bias"]
-    macs[recurrent] = (h_out * w_out * (columns["params"] - biases))[recurrent]
+    gates, directions = columns["groups"].astype(np.int64), np.maximum(columns["kernel"][:, 0].astype(np.int64), 1)
+    macs[recurrent] = (h_out * w_out * gates * (c_in * c_out + c_out * c_out // directions))[recurrent]
     return macs
 
 

@@ -175,10 +175,18 @@ class Recorder:
         return Value(shape, node, axis)
 
     def arithmetic(self, op: Op, values: Sequence[Value], shape: Shape) -> Value:
-        """A node if two activations meet, or an activation and a parameter; else the activation itself."""
+        """A node if two activations meet, or an activation and a parameter; else the activation itself.
+
+        A parameter that has one number for each channel is marked as ``bias``.
+        """
         flowing = [v for v in values if v.flows]
-        if len(flowing) > 1 or any(v.params for v in values):
-            return self.emit(op, values, shape)
+        if op is Op.Mul and len(flowing) == 2 and flowing[0] == flowing[1]:
+            op = Op.Pow
+        if len(flowing) > 1 or any(v.params for v in values) or (op is Op.Div and not values[0].flows):
+            vector = len(flowing) == 1 and any(
+                v.params and _is_vector(v.shape, shape, flowing[0].axis) for v in values if not v.flows
+            )
+            return self.emit(op, values, shape, bias=vector)
         return self.view(flowing[0], shape, flowing[0].axis if len(shape) == len(flowing[0].shape) else None)
 
     def convolution(
@@ -196,16 +204,30 @@ class Recorder:
         x = values[0]
         assert x is not None
         depthwise = groups == x.shape[axis] > 1 and not transposed
-        return self.emit(
+        return self._window(
             Op.ConvTranspose if transposed else Op.Depthwise if depthwise else Op.Conv,
             values,
             shape,
-            axis=axis % len(shape),
-            seen=geometry(x.shape, axis),
-            kernel=window(kernel),
-            stride=window(stride),
+            kernel,
+            stride,
+            axis,
             groups=groups,
             bias=values[2] is not None,
+        )
+
+    def _window(
+        self, op: Op, values: Sequence[Value | None], shape: Shape, kernel: Any, stride: Any, axis: int, **more: Any
+    ) -> Value:
+        """A node with a window. A row, of H = 1 and a window of height 1, is what one dimension is: H × 1."""
+        x = values[0]
+        assert x is not None
+        seen, out = geometry(x.shape, axis), geometry(shape, axis)
+        kernel, stride = window(kernel), window(stride)
+        if seen[0] == out[0] == kernel[0] == 1 and kernel[1] > 1:
+            seen, out = (seen[1], 1, seen[2]), (out[1], 1, out[2])
+            kernel, stride = (kernel[1], 1), (stride[1], 1)
+        return self.emit(
+            op, values, shape, axis=axis % len(shape), seen=seen, out=out, kernel=kernel, stride=stride, **more
         )
 
     def product(self, left: Value, right: Value, shape: Shape, *, bias: Value | None = None) -> Value:
@@ -239,7 +261,7 @@ class Recorder:
 
     def pool(self, op: Op, x: Value, shape: Shape, kernel: Any, stride: Any, *, axis: int | None = None) -> Value:
         """A pooling window over height and width."""
-        return self.emit(op, [x], shape, axis=axis, reads=axis, kernel=window(kernel), stride=window(stride))
+        return self._window(op, [x], shape, kernel, stride, x.axis if axis is None else axis)
 
     def adaptive_pool(self, op: Op, x: Value, shape: Shape) -> Value:
         """The window and stride that divide the input into that many cells."""
@@ -309,6 +331,12 @@ class Recorder:
             stacklevel=2,
         )
         return [self.emit(Op.OOV, values, shape) for shape in shapes]
+
+
+def _is_vector(constant: Shape, shape: Shape, axis: int) -> bool:
+    """Whether a constant, broadcast to ``shape``, has one number for each channel."""
+    aligned = (1,) * (len(shape) - len(constant)) + tuple(constant)
+    return len(aligned) == len(shape) and all(n == (shape[d] if d == axis else 1) for d, n in enumerate(aligned))
 
 
 def _reshaped_axis(x: Value, shape: Shape) -> int:

@@ -32,7 +32,8 @@ def _pow(recorder: Recorder, call: Call) -> Value:
 
 
 def _clamp(recorder: Recorder, call: Call) -> Value:
-    low, high = call.arg(1, "min"), call.arg(2, "max")
+    between = (-1, 1) if call.name == "hardtanh" else (None, None)  # torch leaves defaults out
+    low, high = call.arg(1, "min", between[0]), call.arg(2, "max", between[1])
     if isinstance(low, Value) or isinstance(high, Value):
         return recorder.arithmetic(Op.Max, call.values, call.shapes[0])
     return recorder.clamp(call.flowing, low, high, call.shapes[0])
@@ -63,11 +64,14 @@ def _where(recorder: Recorder, call: Call) -> Value:
     return recorder.arithmetic(Op.Where, call.values, call.shapes[0])
 
 
-def _reduction(op: Op, recorder: Recorder, call: Call) -> Value:
+def _reduction(op: Op, recorder: Recorder, call: Call) -> Value | list[Value]:
     x, dims = call.args[0], call.arg(1, "dim")
     if len(call.values) > 1:  # an element-wise max or min of two tensors
         return recorder.arithmetic(op, call.values, call.shapes[0])
-    return recorder.reduction(op, x, [dims] if isinstance(dims, int) else dims or None, call.shapes[0])
+    along = [dims] if isinstance(dims, int) else dims or None
+    if op in (Op.Max, Op.Min) and len(call.shapes) == 2:  # the numbers, and where they are
+        return [recorder.reduction(o, x, along, shape) for o, shape in zip((op, Op.ArgMax), call.shapes, strict=True)]
+    return recorder.reduction(op, x, along, call.shapes[0])
 
 
 def _norm(recorder: Recorder, call: Call) -> Value:
@@ -78,7 +82,9 @@ def _norm(recorder: Recorder, call: Call) -> Value:
 
 def _variance(recorder: Recorder, call: Call) -> list[Value]:
     """``var_mean`` gives the mean, too."""
-    return [_reduction(op, recorder, call) for op, _ in zip((Op.Var, Op.Mean), call.shapes, strict=False)]
+    x, dims = call.args[0], call.arg(1, "dim")
+    along = [dims] if isinstance(dims, int) else dims or None
+    return [recorder.reduction(op, x, along, shape) for op, shape in zip((Op.Var, Op.Mean), call.shapes, strict=False)]
 
 
 def _along(op: Op, recorder: Recorder, call: Call) -> list[Value]:

@@ -54,7 +54,9 @@ class Call:
         self.tensors = tensors_in([*tensors, *named.values()])
         self.values = [value(t) for t in self.tensors]
         self.args, self.kwargs = [_known(v, value) for v in tensors], {k: _known(v, value) for k, v in named.items()}
-        short = self.name in _SAME_SHAPE
+        if self.name == "_to_copy":  # a module that moves what it computes to a device of its choice
+            named |= {"device": torch.device("meta")} if "device" in named else {}
+        short = self.name in _SAME_SHAPE and "out" not in named
         self.out = self._short_cut(tensors[0]) if short else func(*tensors, **named)
         self.results = tensors_in([self.out])
         self.shapes: list[Shape] = [tuple(t.shape) for t in self.results]

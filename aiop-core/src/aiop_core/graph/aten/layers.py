@@ -33,7 +33,7 @@ def _deformable(recorder: Recorder, call: Call) -> Value:
         kernel=window(weight.shape[2:]),
         stride=window(stride),
         groups=call.args[11],
-        bias=True,
+        bias=bool(call.args[4].params),
     )
 
 
@@ -60,9 +60,11 @@ def _attention(recorder: Recorder, call: Call) -> Value:
     return recorder.product(weights, value, call.shapes[0])
 
 
-def _pool(op: Op, recorder: Recorder, call: Call) -> Value:
+def _pool(op: Op, recorder: Recorder, call: Call) -> list[Value]:
+    """A second result says where in its window each number was."""
     kernel = call.args[1]
-    return recorder.pool(op, call.args[0], call.shapes[0], kernel, call.arg(2, "stride") or kernel)
+    pooled = recorder.pool(op, call.args[0], call.shapes[0], kernel, call.arg(2, "stride") or kernel)
+    return [pooled] * len(call.shapes)
 
 
 def _adaptive_pool(op: Op, recorder: Recorder, call: Call) -> Value:
@@ -103,6 +105,7 @@ _NODES: dict[Op, str] = {
         _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d _upsample_bilinear2d_aa upsample_bicubic2d
         _upsample_bicubic2d_aa upsample_trilinear3d
     """,
+    Op.Where: "max_unpool2d max_unpool3d",
     Op.GridSample: "grid_sampler_2d grid_sampler_3d",
     Op.Sum: "col2im",
     Op.NMS: "torchvision::nms",

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from aiop_core.graph.ops import Op
-from aiop_core.graph.recorder import Recorder, Value
+from aiop_core.graph.recorder import Recorder, Value, geometry
 
 _GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 
@@ -40,13 +40,19 @@ class RecurrentLayers(TorchFunctionMode):
         hidden = weights[1].shape[1]
         shape = (*x.shape[:-1], ways * (weights[each - 1].shape[0] if each in (3, 5) else hidden))  # a projected LSTM
         value = self._value(x)
+        states = list(state) if isinstance(state, list | tuple) else [state]
         for layer in range(layers):
             own = [self._value(w) for w in weights[layer * ways * each : (layer + 1) * ways * each]]
-            axis = len(shape) - 1
             value = self._recorder.emit(
-                Op.Recurrent, [value, *own], shape, axis=axis, reads=-1, groups=gates, bias=bool(biases)
+                Op.Recurrent,
+                [value, *own, *(self._value(s) for s in states)],  # torch gives the states of all layers as one
+                shape,
+                axis=len(shape) - 1,
+                seen=geometry(value.shape, -1),
+                kernel=(ways, 1),
+                groups=gates,
+                bias=bool(biases),
             )
-        states = list(state) if isinstance(state, list | tuple) else [state]
         results = [x.new_empty(shape), *(x.new_empty(s.shape) for s in states)]
         for result in results:
             made = tuple(result.shape) == shape

@@ -24,7 +24,7 @@ def canonical(graph: Graph) -> Graph:
     graph = fuse(prune(graph))
     graph = _rewrite(graph, _preprocessing)
     graph = fuse_affine(graph)
-    return _rewrite(graph, _nothing, _paddings, _rolls, _slices, _concats, _batch_norms, _global_pools, _vectors)
+    return _rewrite(graph, _nothing, _paddings, _slices, _rolls, _concats, _batch_norms, _global_pools, _vectors)
 
 
 def _rewrite(graph: Graph, *steps: Callable[[Draft], None]) -> Graph:
@@ -37,7 +37,8 @@ def _rewrite(graph: Graph, *steps: Callable[[Draft], None]) -> Graph:
 def _preprocessing(draft: Draft) -> None:
     """Arithmetic on the image itself is no part of the network."""
     for node in list(draft.nodes(Op.Add, Op.Sub, Op.Mul, Op.Div)):
-        if len(draft.inputs[node]) == 1 and draft.op[draft.inputs[node][0]] is Op.Input:
+        image = len(draft.inputs[node]) == 1 and draft.op[draft.inputs[node][0]] is Op.Input
+        if image and draft.bias[node]:
             draft.bypass(node)
 
 
@@ -52,7 +53,7 @@ def _nothing(draft: Draft) -> None:
 
 def _paddings(draft: Draft) -> None:
     """Padding is part of the window that follows."""
-    for node in list(draft.nodes(Op.Paddings)):
+    for node in reversed(list(draft.nodes(Op.Paddings))):
         same_channels = draft.seen[node][2] == draft.out[node][2]
         if same_channels and all(draft.op[reader] in _WINDOWS for reader in draft.readers[node]):
             for reader in draft.readers[node]:
@@ -61,15 +62,16 @@ def _paddings(draft: Draft) -> None:
 
 
 def _rolls(draft: Draft) -> None:
-    """Parts of a tensor, joined again to as much as it was, are the tensor with its numbers moved."""
+    """Two unequal parts of a map, joined again to as much as it was, are the map rolled along an axis."""
     for node in list(draft.nodes(Op.Concat)):
         parts = draft.inputs[node]
         wholes = {whole for part in parts for whole in draft.inputs[part]}
-        if len(wholes) != 1 or any(draft.op[part] is not Op.Slice for part in parts):
+        if len(parts) != 2 or len(wholes) != 1 or any(draft.op[part] is not Op.Slice for part in parts):
             continue
         (whole,) = wholes
-        sizes = {math.prod(draft.out[whole]), math.prod(draft.out[node]), sum(math.prod(draft.out[p]) for p in parts)}
-        if len(sizes) == 1:
+        sizes = [math.prod(draft.out[part]) for part in parts]
+        same_channels = len({draft.out[n][2] for n in (node, whole, *parts)}) == 1
+        if same_channels and sizes[0] != sizes[1] and sum(sizes) == math.prod(draft.out[whole]):
             draft.bypass(node, whole)
 
 
@@ -106,7 +108,7 @@ def _batch_norms(draft: Draft) -> None:
     for node in list(draft.nodes(Op.BatchNorm)):
         channels = draft.out[node][2]
         source = draft.only_input(node, *WEIGHTED)
-        if source is None or draft.out[source][2] != channels or len(draft.inputs[source]) != 1:
+        if source is None or draft.out[source][2] != channels or not draft.params[source]:
             draft.params[node] = 2 * channels
             continue
         if not draft.bias[source]:

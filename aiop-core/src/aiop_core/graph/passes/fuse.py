@@ -35,9 +35,9 @@ def fuse_affine(graph: Graph) -> Graph:
         if scale is None or len(draft.inputs[scale]) != 1:
             continue
         vectors = [draft.params[node] / channels for node in (scale, shift)]
-        if not all(v in (1, 2) for v in vectors):
+        if not all(v in (1, 2) for v in vectors) or not (draft.bias[scale] and draft.bias[shift]):
             continue
-        draft.op[shift] = Op.BatchNorm
+        draft.op[shift], draft.bias[shift] = Op.BatchNorm, False
         draft.params[shift] = channels * (1 if sum(vectors) == 3 else 2)
         draft.seen[shift] = draft.seen[scale]
         draft.read(shift, draft.inputs[scale])
@@ -58,9 +58,9 @@ def _biases(draft: Draft) -> None:
     """A vector added to what a weighted node gives is its bias."""
     for node in list(draft.nodes(Op.Add)):
         source = draft.only_input(node, *WEIGHTED)
-        if source is None or draft.bias[source]:
+        if source is None or draft.bias[source] or not draft.bias[node]:
             continue
-        if not draft.params[node] == draft.out[source][2] == draft.out[node][2]:
+        if draft.out[source][2] != draft.out[node][2]:
             continue
         draft.bias[source] = True
         draft.params[source] += draft.params[node]
@@ -111,14 +111,18 @@ def _is_power(draft: Draft, node: int, x: int) -> bool:
 
 
 def _norms(draft: Draft) -> None:
-    """(x - mean) / √variance, or x / √mean(x²), is a ``LayerNorm``."""
+    """(x - mean) / √variance, or x / √mean(x²): ``LayerNorm`` over the channels of a place, else ``GroupNorm``."""
     for node in draft.nodes(Op.Div, Op.Mul):
-        for numerator, root in _both_ways(draft.inputs[node]):
+        for numerator, factor in _both_ways(draft.inputs[node]):
+            reciprocal = draft.op[factor] is Op.Div and len(draft.inputs[factor]) == 1
+            root = draft.inputs[factor][0] if reciprocal else factor
             if draft.op[root] is not Op.Sqrt or len(draft.inputs[root]) != 1:
                 continue
-            x = _normalised(draft, numerator, draft.inputs[root][0])
+            variance = draft.inputs[root][0]
+            x = _normalised(draft, numerator, variance)
             if x is not None:
-                draft.op[node] = Op.LayerNorm
+                one_place = draft.out[variance] == (*draft.out[x][:2], 1)
+                draft.op[node] = Op.LayerNorm if one_place else Op.GroupNorm
                 draft.read(node, [x])
                 draft.seen[node] = draft.out[node]
                 break
@@ -129,7 +133,11 @@ def _normalised(draft: Draft, numerator: int, variance: int) -> int | None:
     x = numerator
     if draft.op[numerator] is Op.Sub:
         ways = _both_ways(draft.inputs[numerator])
-        centred = [one for one, mean in ways if draft.op[mean] is Op.Mean and draft.inputs[mean] == [one]]
+        centred = [
+            one
+            for one, mean in ways
+            if draft.op[mean] is Op.Mean and draft.inputs[mean] == [one] and draft.out[mean] == draft.out[variance]
+        ]
         if not centred:
             return None
         x = centred[0]
@@ -146,6 +154,7 @@ def _norm_affine(draft: Draft) -> None:
         for node in list(draft.nodes(op)):
             norm = draft.only_input(node, Op.LayerNorm, Op.GroupNorm)
             channels = draft.out[node][2]
-            if norm is not None and draft.params[node] == channels and draft.params[norm] in (0, channels):
-                draft.params[norm] += channels
+            before = 0 if op is Op.Mul else channels
+            if norm is not None and draft.bias[node] and draft.params[norm] == before:
+                draft.params[norm] += draft.params[node]
                 draft.bypass(node)
