@@ -34,7 +34,8 @@ def command(ctx: click.Context, reader: ModelReader, a: str, b: str, exact: bool
 
     Both are first brought to canonical form, in which batch normalisation is folded into the
     convolution before it, padding into its window, and so on, so that the same network is
-    equal however a framework writes it (docs/graph.md).
+    equal however a framework writes it. A graph does not hold everything: dilation, resize modes, the
+    order of operands and the values of weights are not compared (docs/graph.md).
     """
     from aiop_core.cli.view import print_json
     from aiop_core.graph.diff import compare
