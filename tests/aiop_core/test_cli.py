@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from aiop_core.cli import _interrupted
 from aiop_core.contracts import Metric, Registration
 from aiop_core.errors import AiopError
 from aiop_core.graph.model import GraphSet
@@ -182,7 +183,10 @@ def test_plugins_add_commands_but_cannot_replace_ours(aiop, sources) -> None:
         aiop("--debug", "fails")
     stopped = aiop("stops")
     assert stopped.code == 130
-    assert "the same command again goes on" in stopped.err
+    assert stopped.err.endswith("Interrupted.\n")
+    assert _interrupted(["--debug", "run", "--task", "x"]).endswith(
+        "the same command again goes on where this one stopped."
+    )
 
 
 def test_graph_show(aiop) -> None:

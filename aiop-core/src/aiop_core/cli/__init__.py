@@ -26,7 +26,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted; the same command again goes on where this one stopped.", err=True)
+        click.echo(_interrupted(sys.argv[1:]), err=True)
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         sys.stderr.close()
@@ -39,10 +39,18 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
+        text = (str(error).strip().splitlines() or [""])[0]
         click.echo(
-            f"Error: unexpected {type(error).__name__}: {error} (--debug shows where; please report it)", err=True
+            f"Error: unexpected {type(error).__name__}: {text} (--debug shows where; please report it)", err=True
         )
         sys.exit(1)
+
+
+def _interrupted(arguments: list[str]) -> str:
+    """What to say after Ctrl-C: two commands resume."""
+    command = next((a for a in arguments if not a.startswith("-")), "")
+    again = "; the same command again goes on where this one stopped" if command in ("run", "label") else ""
+    return f"Interrupted{again}."
 
 
 def _show_warning(message: Any, category: type[Warning], *args: Any, **kwargs: Any) -> None:  # noqa: ARG001

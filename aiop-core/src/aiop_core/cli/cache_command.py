@@ -96,7 +96,7 @@ def export(cache: Path, parquet: Path, force: bool, as_json: bool) -> None:
     from aiop_core.records.cache import GraphCache
     from aiop_core.records.parquet import write_parquet
 
-    check_free([parquet], force=force)
+    check_free([parquet], force=force, suffix=".parquet")
     read = GraphCache.load(cache)
     write_parquet(read, parquet)
     _tell(parquet, read, 0, as_json)

@@ -10,6 +10,9 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+MAX_SIZE = 2**31 - 1
+"""The largest height, width or number of channels that a graph holds."""
+
 seed_option = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Every random choice follows from it."
 )
@@ -53,6 +56,8 @@ class Shape(click.ParamType[tuple[int, ...]]):
             numbers = tuple(int(part) for part in parts)
         except ValueError:
             numbers = ()
+        if numbers and max(numbers) > MAX_SIZE:
+            self.fail(f"'{value}' holds {max(numbers)}; sizes are at most {MAX_SIZE}", param, ctx)
         if not numbers or min(numbers) < 1 or (self.length and len(numbers) != self.length):
             what = f"{self.length} whole numbers" if self.length else "whole numbers"
             self.fail(f"'{value}' is not {what} of at least 1 separated by commas", param, ctx)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Where to write it, as in net.safetensors.",
 )
-def command(reader: ModelReader, model: str, out: Path) -> None:
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+def command(reader: ModelReader, model: str, out: Path, force: bool) -> None:
     """Save the graph of a model in one safetensors file, which stands for the model from then on."""
     from aiop_core.errors import GraphError
     from aiop_core.graph.files import save_graph
@@ -31,6 +32,8 @@ def command(reader: ModelReader, model: str, out: Path) -> None:
 
     if out.suffix != ".safetensors":
         raise GraphError(f"{out} must end with .safetensors, by which the file is known as a graph")
+    if out.exists() and not force:
+        raise GraphError(f"{out} exists; --force replaces it")
     named = reader.read(model)
     save_graph(named.graph, out, name=named.name, provenance=provenance() | {"model": model})
     click.echo(f"{out}: {named.name}, {len(named.graph)} nodes")
