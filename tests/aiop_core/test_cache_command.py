@@ -1,5 +1,6 @@
 """``aiop cache`` from the command line."""
 
+import gzip
 import json
 import os
 import pickle
@@ -8,7 +9,9 @@ import pandas as pd
 import pytest
 from tests.aiop_core.published import entry, regular, small, written
 
+from aiop_core.graph.files import save_graph
 from aiop_core.records.cache import GraphCache
+from aiop_core.testing.reference import ReferenceFamily
 
 CACHE = "gpi_ofa_pn_val_PCK_lsp_ind_comp_graph_cache.pkl"
 
@@ -42,6 +45,8 @@ def test_import_and_show(aiop, folder):
     done = aiop("cache", "import", CACHE, "-o", "c.safetensors")
     assert (done.code, done.out) == (0, "c.safetensors: 20 graphs with val_PCK, from ofa_pn\n")
     assert f"{CACHE}: the authors' MACs are" in done.err
+    counts = "parameters are 6.48e+04 times those that aiop counts on the graphs (median; 6.17e+03 to 1.23e+05)"
+    assert f"{CACHE}: the authors' {counts}" in done.err  # 1 to 20 million to 162
     assert "aiop cache import" in GraphCache.load(folder / "c.safetensors").provenance["command"]
     shown = aiop("cache", "show", "c.safetensors")
     for words in (
@@ -65,7 +70,29 @@ def test_files_are_not_overwritten(aiop, folder):
     assert refused.err == "Error: c.safetensors exists; name another file, or overwrite it with --force\n"
     assert (folder / "c.safetensors").read_text() == "dear"
     assert aiop("cache", "import", CACHE, "-o", "c.safetensors", "--force").code == 0
-    assert aiop("cache", "import", CACHE, "-o", ".", "--force").code == 1
+    (folder / "folder.safetensors").mkdir()
+    assert aiop("cache", "import", CACHE, "-o", "folder.safetensors", "--force").code == 1
+
+
+def test_files_are_called_what_they_are(aiop, folder):
+    aiop("cache", "import", CACHE, "-o", "c.safetensors")
+    for command, wanted in (
+        (("import", CACHE, "-o", "x.pkl"), "x.pkl must end with .safetensors"),
+        (("merge", "c.safetensors", "-o", "x"), "x must end with .safetensors"),
+        (("export", "c.safetensors", "--parquet", "x.csv"), "x.csv must end with .parquet"),
+    ):
+        refused = aiop("cache", *command)
+        assert (refused.code, refused.err) == (1, f"Error: {wanted}, by which the file is known\n")
+    assert sorted(path.name for path in folder.iterdir()) == ["c.safetensors", CACHE]
+
+
+def test_others_may_read_a_cache_as_the_umask_says(aiop, folder):
+    before = os.umask(0o022)
+    try:
+        aiop("cache", "import", CACHE, "-o", "c.safetensors")
+    finally:
+        os.umask(before)
+    assert (folder / "c.safetensors").stat().st_mode & 0o777 == 0o644
 
 
 def test_several_files_become_one(aiop, folder):
@@ -137,7 +164,18 @@ def test_an_imported_cache_trains_a_predictor(aiop, folder):
 
 @pytest.mark.parametrize("command", ["show", "export", "merge", "split"])
 def test_missing_and_damaged_caches(command, aiop, folder):
-    rest = {"export": ["--parquet", "x.parquet"], "merge": ["-o", "m"], "split": ["-o", "s"]}.get(command, [])
+    rest = {"export": ["--parquet", "x.parquet"], "merge": ["-o", "m.safetensors"], "split": ["-o", "s"]}
+    rest = rest.get(command, [])
     assert "Error: there is no graph cache at missing" in aiop("cache", command, "missing", *rest).err
+    single = ReferenceFamily().graph(ReferenceFamily().all()[0], (64, 64))
+    save_graph(single, folder / "net.safetensors")
+    refused = aiop("cache", command, "net.safetensors", *rest).err
+    assert refused == (
+        "Error: net.safetensors is a single graph and no graph cache; 'aiop graph show' reads it\n"
+    )
+    (folder / "zipped").write_bytes(gzip.compress((folder / CACHE).read_bytes()))
+    for name in (CACHE, "zipped"):
+        refused = aiop("cache", command, name, *rest).err
+        assert f"Error: {name} is a pickle and no graph cache; 'aiop cache import' makes one" in refused
     (folder / "damaged").write_text("text")
     assert "Error: damaged is damaged or no graph cache" in aiop("cache", command, "damaged", *rest).err

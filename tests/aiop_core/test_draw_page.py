@@ -77,10 +77,10 @@ def browser():
 def open_page(browser, tmp_path):
     contexts = []
 
-    def open_it(graph=None, *, scheme="light", **options):
+    def open_it(graph=None, *, scheme="light", width=1200, **options):
         file = tmp_path / "net.html"
         draw(network() if graph is None else graph, file, **{"title": "a net", **options})
-        context = browser.new_context(viewport={"width": 1200, "height": 800}, color_scheme=scheme)
+        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
         contexts.append(context)
         opened = Opened(context.new_page())
         opened.page.on("console", lambda message: opened.complaints.append(message.text))
@@ -208,6 +208,70 @@ def test_blocks_open_by_keyboard(open_page):
     opened.page.locator(".block[aria-expanded=false]").focus()
     opened.page.keyboard.press("Enter")
     assert opened.count(".row") > rows
+
+
+FOCUSED = "document.activeElement.getAttribute('aria-label')"
+
+
+def test_the_focus_stays_where_the_keyboard_was(open_page):
+    opened = open_page()
+
+    def press(key):
+        opened.page.keyboard.press(key)
+        return opened.page.evaluate(FOCUSED)
+
+    rows = opened.count(".row")
+    opened.page.locator(".block[aria-expanded=false]").focus()
+    assert press("Enter").startswith("Block A")
+    assert opened.count(".row") > rows
+    assert press("Enter").startswith("Block A")
+    assert opened.count(".row") == rows
+    opened.page.locator(".times").first.focus()
+    assert press("Enter") == "Fold all 3 copies"
+    assert press(" ") == "Show all 3 copies"
+    assert press("c").startswith("Computation graph"), "where it was is no longer drawn"
+
+
+def boxes(opened, selector):
+    return [element.bounding_box() for element in opened.page.locator(selector).all()]
+
+
+def apart(one, other):
+    return (
+        min(one["x"] + one["width"], other["x"] + other["width"]) <= max(one["x"], other["x"])
+        or min(one["y"] + one["height"], other["y"] + other["height"]) <= max(one["y"], other["y"])
+    )
+
+
+def test_a_narrow_window_cuts_nothing_off(open_page):
+    opened = open_page(width=390, title="zoo:a_network_with_a_name_that_is_much_longer_than_a_telephone_is_wide")
+    assert opened.page.evaluate("document.documentElement.scrollWidth") == 390
+    for box in boxes(opened, "header *:visible:not(option), .row, .block, #legend"):
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+    (legend,) = boxes(opened, "#legend")
+    assert legend["y"] + legend["height"] <= 800
+    assert all(apart(legend, box) for box in boxes(opened, ".row, .block"))
+    assert not opened.page.locator("#keys").is_visible()
+    (widest, *_) = sorted(boxes(opened, ".block"), key=lambda box: -box["width"])
+    assert widest["width"] > 160, "the legend takes no room from the graph"
+    opened.page.click("#legend summary")
+    assert opened.page.get_by_text("convolution").is_visible()
+    opened.page.set_viewport_size({"width": 1200, "height": 800})
+    opened.page.wait_for_function("document.getElementById('keys').offsetHeight > 0")
+    assert opened.page.get_by_text("convolution").is_visible()
+    opened.page.set_viewport_size({"width": 390, "height": 800})
+    opened.page.wait_for_function("!document.getElementById('legend').open")
+
+
+def test_the_number_of_copies_leaves_the_name_alone(open_page):
+    opened = open_page(network((280, 2)))
+    assert opened.page.locator(".times").first.text_content() == "× 280"
+    (chip, *_), (number, *_) = boxes(opened, ".times rect"), boxes(opened, ".times text")
+    names, costs = boxes(opened, ".block .name"), boxes(opened, ".block .shape")
+    assert all(apart(chip, words) for words in names + costs)
+    assert chip["x"] < number["x"]
+    assert number["x"] + number["width"] < chip["x"] + chip["width"]
 
 
 def test_heat_and_given_values_colour_the_nodes(open_page):

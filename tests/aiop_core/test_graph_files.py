@@ -1,6 +1,7 @@
 """Graphs in files: what is saved comes back, and what is damaged is said."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,16 @@ def test_damage_is_one_clear_line(tmp_path: Path, header, tensors, message: str)
         load_graph(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_others_may_read_it_as_the_umask_says(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        save_graph(GRAPH, tmp_path / "net.safetensors")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "net.safetensors").stat().st_mode & 0o777 == mode
 
 
 def test_missing_and_unwritable(tmp_path: Path) -> None:

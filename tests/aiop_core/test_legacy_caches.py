@@ -55,7 +55,9 @@ def test_a_classification_cache(read, tmp_path):
     assert cache.provenance["how"] == "a test"
     assert cache.provenance["imported"]["entries"] == 2
     assert read.said == [
-        "gpi_nb101_comp_graph_cache.pkl: the authors' MACs are 1 times those that aiop counts on the graphs (median)"
+        f"gpi_nb101_comp_graph_cache.pkl: the authors' {what} are 1 times those that aiop counts on the graphs "
+        "(median; 1 to 1)"
+        for what in ("MACs", "parameters")
     ]
     cache.save(tmp_path / "c.safetensors")
     assert GraphCache.load(tmp_path / "c.safetensors").macs.tolist() == [2592, 2592]

@@ -1,7 +1,9 @@
 """Models in files: told by what they hold, and one clear line for those that hold none."""
 
 import json
+import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +125,7 @@ def test_anything_is_recognised_or_not_but_never_an_error(tmp_path: Path, data: 
         ("net.xyz", b"\xff\xff\xff", "net.xyz is of an unknown format; a model in a file is"),
         ("net.onnx", b"some text", "net.onnx holds a text; a model in a file is"),
         ("net.json", b"{}", "net.json holds JSON; weights and operations are elsewhere; give the code"),
-        ("net.pth", b"\x80\x02.", "net.pth holds a pickle; aiop opens no pickles, since they run code; give the code"),
+        ("net.pth", b"\x80\x02.", "net.pth holds a pickle; 'aiop cache import' reads the AIO-P authors' .*; give the code"),
         ("net.tflite", b"\x1c\x00\x00\x00TFL3", "give the Keras model or SavedModel that it was converted from"),
         ("net.py", b"x = 1", r"net.py is a program; name what makes the model in it: .*net.py:function"),
         ("net.onnx#3", ONNX, "net.onnx is an ONNX model and no graph cache; leave out '#3'"),
@@ -148,7 +150,7 @@ def test_checkpoints_are_weights_without_architecture(tmp_path: Path) -> None:
 def test_a_pickle_is_never_run(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     (tmp_path / "evil.pt").write_bytes(f"\x80\x02cos\nsystem\n(X\x20\x00\x00\x00touch {mark}".encode("latin-1"))
-    with pytest.raises(ModelError, match="aiop opens no pickles"):
+    with pytest.raises(ModelError, match="and no other pickles, which run code"):
         READER.read(str(tmp_path / "evil.pt"))
     assert not mark.exists()
 
@@ -170,6 +172,18 @@ def test_a_frozen_graph_in_a_saved_models_place(tmp_path: Path) -> None:
     (tmp_path / "saved_model.pb").write_bytes(b"some text")
     with pytest.raises(ModelError, match=r"saved_model.pb is damaged, or no SavedModel: it is a text"):
         READER.read(str(tmp_path))
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "net.onnx")
+    with pytest.raises(ModelError, match=r"net.onnx is no regular file; a model in a file is"):
+        READER.read(str(tmp_path / "net.onnx"))
+
+
+def test_input_hw_is_not_for_files(tmp_path: Path) -> None:
+    (tmp_path / "net.onnx").write_bytes(ONNX)
+    with pytest.raises(ModelError, match=r"for '.*net.onnx' write --input-shape 3,64,32$"):
+        replace(READER, input_hw=(64, 32)).read(str(tmp_path / "net.onnx"))
 
 
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +214,12 @@ def test_a_graph_is_saved_by_a_command_and_read_as_a_model(aiop, tmp_path: Path)
     assert (done.code, done.out) == (0, f"{path}: reference_zoo:wren, 19 nodes\n")
     first, again = (json.loads(aiop("graph", "show", m, "--json").out) for m in ("reference_zoo:wren", path))
     assert first == again
+    before = path.read_bytes()
+    refused = aiop("graph", "save", "reference:d1-w4-k3", "-o", path)
+    assert (refused.code, refused.err) == (1, f"Error: {path} exists; --force replaces it\n")
+    assert path.read_bytes() == before
+    assert aiop("graph", "save", "reference:d1-w4-k3", "-o", path, "--force").code == 0
+    assert path.read_bytes() != before
     wrong = aiop("graph", "save", "reference_zoo:wren", "-o", tmp_path / "wren.graph")
     assert wrong.code == 1
     assert "must end with .safetensors" in wrong.err

@@ -135,7 +135,7 @@ CASES = {
         16,
         [node("ScatterND", "x", "at", "new")],
         {"at": np.array([[0, 1]]), "new": f(1, 9, 10)},
-        "Concat",
+        "Where",
     ),
     # arithmetic
     "add of a parameter": (13, [node("Add", "x", "w")], {"w": f(4, 1, 1)}, "Add"),

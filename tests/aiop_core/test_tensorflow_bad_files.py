@@ -7,6 +7,7 @@ import pytest
 
 from aiop_core.errors import GraphError
 from aiop_core.graph.tensorflow import read_graphdef, read_keras, read_saved_model
+from aiop_core.graph.tensorflow.keras_model import libraries
 
 pb = pytest.importorskip("tensorboard.compat.proto.graph_pb2")
 
@@ -133,6 +134,31 @@ def test_keras_without_tensorflow_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras", None)
     with pytest.raises(GraphError, match=r"needs TensorFlow: pip install 'aiop-core\[tensorflow\]'"):
         read_keras("model.keras")
+
+
+@pytest.fixture
+def noisy(tmp_path, monkeypatch):
+    """Packages in the place of Keras and TensorFlow that greet as those do: below Python."""
+    for name in ("keras", "tensorflow"):
+        monkeypatch.setitem(sys.modules, name, None)  # so that it is undone what their import leaves there
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / "keras.py").write_text("class backend:\n    backend = staticmethod(lambda: 'tensorflow')\n")
+    (tmp_path / "tensorflow.py").write_text("import os\nos.write(2, b'greeting\\n')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path / "tensorflow.py"
+
+
+def test_tensorflow_greets_nobody(noisy, capfd):
+    libraries()
+    print("an error of ours", file=sys.stderr)
+    assert capfd.readouterr().err == "an error of ours\n"
+
+
+def test_what_a_failing_import_wrote_is_shown(noisy, capfd):
+    noisy.write_text(noisy.read_text() + "import a_library_that_is_not_there\n")
+    with pytest.raises(GraphError, match="reading a Keras model needs TensorFlow"):
+        libraries()
+    assert capfd.readouterr().err == "greeting\n"
 
 
 def test_keras_on_something_else_says_how_to_change_it(monkeypatch):

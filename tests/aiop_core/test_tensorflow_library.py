@@ -3,6 +3,7 @@
 import os
 import sys
 
+import h5py
 import numpy as np
 import pytest
 
@@ -325,9 +326,23 @@ def test_files_that_are_no_keras_models(tmp_path):
         read_keras(tmp_path / "x.zip")
     with pytest.raises(GraphError, match=r"x\.keras does not exist; give a Keras file"):
         read_keras(tmp_path / "x.keras")
-    (tmp_path / "x.h5").write_text("no model")
-    with pytest.raises(GraphError, match=r"x\.h5 cannot be loaded: "):
-        read_keras(tmp_path / "x.h5")
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+def test_a_damaged_file_is_called_so(small, tmp_path, suffix):
+    path = tmp_path / f"small.{suffix}"
+    small.save(path)
+    whole = path.read_bytes()
+    for data in (whole[: len(whole) * 3 // 4], b"no model"):
+        path.write_bytes(data)
+        with pytest.raises(GraphError, match=rf"small\.{suffix} is damaged, or no Keras file; save the model again$"):
+            read_keras(path)
+
+
+def test_a_container_without_a_model(tmp_path):
+    h5py.File(tmp_path / "empty.h5", "w").close()
+    with pytest.raises(GraphError, match=r"empty\.h5 cannot be loaded: No model config found"):
+        read_keras(tmp_path / "empty.h5")
 
 
 def test_models_of_several_inputs_or_none_are_refused():

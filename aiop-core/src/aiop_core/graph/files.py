@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from aiop_core.errors import GraphError
 from aiop_core.graph.model import NODE_COLUMNS, Graph
@@ -44,7 +44,7 @@ def save_graph(graph: Graph, path: Path, *, name: str = "", provenance: Mapping[
     }
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        save_file({key: np.ascontiguousarray(column) for key, column in columns.items()}, part, metadata=header)
+        part.write_bytes(save({key: np.ascontiguousarray(column) for key, column in columns.items()}, metadata=header))
         os.replace(part, path)
     except (OSError, SafetensorError) as error:
         part.unlink(missing_ok=True)

@@ -45,13 +45,15 @@ def merge_files(files: Sequence[Path], *, recount: bool) -> Merged:
     return merge([(name, recounted(cache)) for name, cache in read] if recount else read, provenance())
 
 
-def check_free(paths: Sequence[Path], *, force: bool) -> None:
-    """Make sure that writing destroys nothing that the user wants to keep.
+def check_free(paths: Sequence[Path], *, force: bool, suffix: str = ".safetensors") -> None:
+    """Make sure that files are called what they are, and that writing destroys nothing that the user wants to keep.
 
     Raises:
-        CacheError: if a file exists and ``force`` is not given.
+        CacheError: if a name ends otherwise, or a file exists and ``force`` is not given.
     """
     for path in paths:
+        if path.suffix != suffix:
+            raise CacheError(f"{path} must end with {suffix}, by which the file is known")
         if path.exists() and not (force and path.is_file()):
             raise CacheError(f"{path} exists; name another file, or overwrite it with --force")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -18,10 +19,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from aiop_core.errors import AiopError, CacheError, LabelError
-from aiop_core.graph import cost
+from aiop_core.graph import cost, files
 from aiop_core.graph.model import NODE_COLUMNS, GraphSet
 from aiop_core.records.labels import Labelled, Metric
 
@@ -123,7 +124,7 @@ class GraphCache:
         }
         part = path.with_name(path.name + ".part")
         try:
-            save_file(tensors, part, metadata=header)
+            part.write_bytes(save(tensors, metadata=header))  # not save_file, whose files others cannot read
             os.replace(part, path)
         except (OSError, SafetensorError) as error:
             raise CacheError(f"{path} cannot be written: {error}") from error
@@ -140,6 +141,8 @@ class GraphCache:
         try:
             with safe_open(path, framework="numpy") as file:
                 header = file.metadata() or {}
+                if header.get("format") == files.FORMAT:
+                    raise CacheError(f"{path} is a single graph and no graph cache; 'aiop graph show' reads it")
                 if header.get("format") != FORMAT:
                     raise CacheError(f"{path} is a safetensors file, but no graph cache")
                 if header["version"] != str(VERSION):
@@ -163,7 +166,18 @@ class GraphCache:
         except AiopError:
             raise
         except (SafetensorError, OSError, KeyError, ValueError, TypeError, IndexError) as error:
+            if _is_pickle(path):
+                raise CacheError(
+                    f"{path} is a pickle and no graph cache; 'aiop cache import' makes one of the AIO-P authors' pickles"
+                ) from error
             raise CacheError(f"{path} is damaged or no graph cache ({error}); make it again") from error
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file that is no safetensors begins as a pickle, gzipped or not."""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(2).startswith((b"\x80", b"\x1f\x8b"))
+    return False
 
 
 def _text(name: str, texts: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:

@@ -168,7 +168,8 @@ function findSpots(grid, pieces, top) {
 
 // --- Drawing ---------------------------------------------------------------------------------
 
-const canvas = $$("canvas"), view = $$("view"), card = $$("card"), colour = $$("colour");
+const canvas = $$("canvas"), view = $$("view"), card = $$("card"), colour = $$("colour"), legend = $$("legend");
+const narrow = matchMedia("(max-width: 700px)");
 let scene, most = 0, hits = new Set(), current = null;
 
 const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
@@ -243,15 +244,15 @@ function drawBlock(box, n) {
   const copies = copiesOf(box);
   const cost = `${list.length} nodes · ${amount(total("MACs", list))} MACs`;
   const [fill, style] = box.open ? ["", ""] : paint(list, null);
-  const nameEnd = x + 14 + 9 * item.name.length;
+  const nameEnd = x + 14 + 9 * item.name.length, chip = 27 + 7 * String(copies).length;
   const times = copies < 2 ? "" : `<g class="times" data-run="${(isRun ? item : box.run).id}" role="button" tabindex="0" aria-label="${isRun ? "Fold" : "Show"} all ${copies} copies">`
-    + rect(nameEnd, y + 4, 34, 16, 'rx="8"') + text(nameEnd + 17, y + 16, `× ${copies}`) + "</g>";
+    + rect(nameEnd, y + 4, chip, 16, 'rx="8"') + text(nameEnd + chip / 2, y + 16, `× ${copies}`) + "</g>";
   const words = text(x + 10, y + 16.5, item.name, 'class="name"') + (box.open
     ? text(x + width - 10, y + 16, cost, 'class="shape" text-anchor="end"')
     : text(x + 10, y + 33, cost, 'class="shape"') + text(x + width - 10, y + 16, shapeOf(order[item.hi - 1 + box.shifts.at(-1)], 1), 'class="shape" text-anchor="end"'));
   const pile = !box.open && copies > 1 ? rect(x + 4, y + 4, width, box.height, 'class="closed" rx="5"') : "";
   const shape = rect(x, y, width, box.height, box.open ? 'class="frame" rx="7"' : `class="closed" rx="5" style="fill:${fill}"`);
-  return `<g class="block ${style}${box.open ? "" : marks(list)}" data-box="${n}" role="button" tabindex="0" aria-expanded="${box.open}" aria-label="Block ${item.name}, ${cost}">${pile}${shape}${words}</g>${times}`;
+  return `<g class="block ${style}${box.open ? "" : marks(list)}" data-box="${n}" data-item="${item.id}" role="button" tabindex="0" aria-expanded="${box.open}" aria-label="Block ${item.name}, ${cost}">${pile}${shape}${words}</g>${times}`;
 }
 
 function draw() {
@@ -263,7 +264,9 @@ function draw() {
     `<path class="line${line.quiet ? " quiet" : ""}" d="${path(line.points)}"${line.arrow ? ' marker-end="url(#arrow)"' : ""}/>`);
   const drawn = scene.boxes.map((box, n) => [box.open, box.item.kind === "stack" ? drawStack(box, n) : drawBlock(box, n)]);
   const part = (open) => drawn.filter(([isOpen]) => isOpen === open).map(([, markup]) => markup).join("");
+  const { item, run } = view.contains(document.activeElement) ? document.activeElement.dataset : {};
   view.innerHTML = part(true) + lines.join("") + part(false);
+  if (item || run) (view.querySelector(item ? `[data-item="${item}"]` : `[data-run="${run}"]`) || canvas).focus({ preventScroll: true });
   canvas.classList.toggle("searching", hits.size > 0);
   drawLegend();
 }
@@ -271,13 +274,13 @@ function draw() {
 function drawLegend() {
   const ramp = (stops) => stops.map((c) => `rgb(${c.join(" ")})`).join(",");
   if (colour.value === "kind") {
-    $$("legend").innerHTML = Object.entries(data.kinds)
+    legend.innerHTML = "<summary>kind of operation</summary>" + Object.entries(data.kinds)
       .map(([kind, title]) => `<div><i style="background:var(--${kind})"></i>${escaped(title)}</div>`).join("");
     return;
   }
   const signed = data.values[colour.value].some((v) => v < 0);
   const stops = signed ? [...data.ramps.cool].reverse().concat(data.ramps.heat) : data.ramps.heat;
-  $$("legend").innerHTML = `<b>${escaped(colour.value)}</b><div>${signed ? amount(-most) : 0}`
+  legend.innerHTML = `<summary>${escaped(colour.value)}</summary><div>${signed ? amount(-most) : 0}`
     + `<span class="ramp" style="background:linear-gradient(to right,${ramp(stops)})"></span>${amount(most)}</div>`
     + "<small>square-root scale; a folded box shows the sum of what it stands for</small>";
 }
@@ -295,8 +298,8 @@ function zoom(factor, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
 }
 
 function fit() {
-  const width = scene.left + scene.right, left = $$("legend").offsetWidth + 24;
-  const w = canvas.clientWidth - left, h = canvas.clientHeight - 30;
+  const width = scene.left + scene.right, left = narrow.matches ? 0 : legend.offsetWidth + 24;
+  const w = canvas.clientWidth - left, h = canvas.clientHeight - (narrow.matches ? 52 : 30);
   const k = Math.min((w - 24) / width, (h - 24) / scene.height, 1.25);
   Object.assign(camera, { k, x: left + (w - width * k) / 2 + scene.left * k, y: (h - scene.height * k) / 2 });
   look();
@@ -480,5 +483,8 @@ colour.innerHTML = ["kind", ...Object.keys(data.values)].map((name) => `<option 
 colour.value = data.colour;
 colour.addEventListener("change", draw);
 addEventListener("resize", fit);
+/** A narrow window has no room for a legend beside the graph: it waits below, closed. */
+function arrange() { legend.open = !narrow.matches; fit(); }
+narrow.addEventListener("change", arrange);
 draw();
-fit();
+arrange();

@@ -10,7 +10,7 @@ from aiop_core.graph.onnx.arithmetic import node, unary
 from aiop_core.graph.onnx.call import Call
 from aiop_core.graph.onnx.views import Reshaped
 from aiop_core.graph.ops import Op
-from aiop_core.graph.recorder import Recorder, Rule, Shape, Value, window
+from aiop_core.graph.recorder import Recorder, Rule, Shape, Value, geometry, window
 
 
 def _required(call: Call, index: int) -> Value:
@@ -182,13 +182,24 @@ def _regions(recorder: Recorder, call: Call) -> Value:
     return recorder.emit(Op.RoIAlign, call.values[:1], shape, axis=1, kernel=window(shape[2:]))
 
 
+_GATES = {"GRU": 3, "LSTM": 4, "RNN": 1}
+
+
 def _recurrent(recorder: Recorder, call: Call) -> list[Value]:
-    """All steps, and the last ones: parts of them."""
-    x, shape = _required(call, 0), next(s for s in call.shapes if s)
-    if len(shape) == 3:  # only the last step is asked for
-        shape = (x.shape[0], shape[0], x.shape[1], shape[2])
-    steps = recorder.emit(Op.Recurrent, [x, *call.inputs[1:4]], shape, axis=3, bias=_bias(call, 3) is not None)
-    return [steps if len(s) == 4 else recorder.view(steps, s or (1,)) for s in call.shapes]
+    """All steps in both directions, and the last ones: parts of them."""
+    x, recurrence = _required(call, 0), _required(call, 2)
+    directions, _, hidden = recurrence.shape
+    steps = recorder.emit(
+        Op.Recurrent,
+        [x, *call.inputs[1:4], *call.inputs[5:7]],
+        (*x.shape[:2], directions * hidden),
+        axis=2,
+        seen=geometry(x.shape, 2),
+        kernel=(directions, 1),
+        groups=_GATES[call.name],
+        bias=_bias(call, 3) is not None,
+    )
+    return [recorder.view(steps, shape) if shape else Value(shape) for shape in call.shapes]
 
 
 _NODES: dict[Op, str] = {

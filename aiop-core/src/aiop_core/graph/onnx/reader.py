@@ -8,7 +8,7 @@ operation becomes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
@@ -18,6 +18,7 @@ from aiop_core.graph.model import Graph
 from aiop_core.graph.onnx.call import Call
 from aiop_core.graph.onnx.file import STANDARD, bodies, captured, first_line, in_order, load_model, opset, title
 from aiop_core.graph.onnx.fused import plain
+from aiop_core.graph.onnx.parameters import parameters
 from aiop_core.graph.onnx.rules import RULES
 from aiop_core.graph.onnx.sequences import Sequences
 from aiop_core.graph.onnx.tensors import LARGEST_SIZE, Tensors, tensor_type
@@ -25,17 +26,7 @@ from aiop_core.graph.onnx.views import SHAPES_READ
 from aiop_core.graph.passes import fuse, prune
 from aiop_core.graph.recorder import Recorder, Rule, Shape, Value
 
-COUNTED = frozenset(
-    getattr(TensorProto, name)
-    for name in """
-        FLOAT FLOAT16 BFLOAT16 DOUBLE FLOAT8E4M3FN FLOAT8E4M3FNUZ FLOAT8E5M2 FLOAT8E5M2FNUZ
-        INT8 UINT8 INT4 UINT4 INT32
-    """.split()
-)
-"""Numbers that parameters are made of, quantised ones included; other integers are sizes and places."""
-
-KIND = "pkg.torch.export.graph_signature.InputSpec.kind"
-"""Where torch's exporter notes whether an initializer was a parameter or a buffer."""
+_UNDECLARED = "the file does not declare its shape, so the rule that is registered for it must give that"
 
 
 def read_onnx(
@@ -78,9 +69,7 @@ class _Walk:
         self._sequences = Sequences(opset(model), self._tensors.shape, self._tensors.contents)
         self._values: dict[str, Value] = {}
         self._batch = 1
-        self._kinds = {v.name: p.value for v in model.graph.value_info for p in v.metadata_props if p.key == KIND}
-        self._parameters = dict(self._weights())
-        self._parameters.update(self._stored_once())
+        self._parameters = parameters(model, str(path.parent))
         self._recorder = Recorder(self._parameters)
 
     def graph(self, input_shape: tuple[int, ...] | None, input_name: str | None) -> Graph:
@@ -100,29 +89,6 @@ class _Walk:
         return self._recorder.builder.build()
 
     # --- constants and inputs -----------------------------------------------------
-
-    def _weights(self) -> Iterable[tuple[str, int]]:
-        """Every constant that holds parameters, and how many.
-
-        A single number is a parameter only if it has the name of one, as torch gives it. Torch
-        writes no parameter as a ``Constant``; others do.
-        """
-        torch_made = self._model.producer_name == "pytorch"
-        by_name = torch_made and not self._kinds
-        for tensor in _constants(self._model.graph, nodes=not torch_made):
-            size = math.prod(tensor.dims)
-            kind = self._kinds.get(tensor.name)
-            named = kind == "PARAMETER" or (by_name and _is_torch_name(tensor.name))
-            if tensor.data_type in COUNTED and kind in (None, "PARAMETER") and (size > 1 or named):
-                yield tensor.name, size
-        for sparse in self._model.graph.sparse_initializer:
-            yield sparse.values.name, math.prod(sparse.values.dims)
-
-    def _stored_once(self) -> Iterable[tuple[str, int]]:
-        """Torch stores parameters of equal contents once and gives the others as its ``Identity``."""
-        for node in self._model.graph.node:
-            if node.op_type == "Identity" and node.input and node.input[0] in self._parameters:
-                yield node.output[0], self._parameters[node.input[0]]
 
     def _take_initializers(self, graph: GraphProto) -> None:
         for tensor in graph.initializer:
@@ -201,14 +167,18 @@ class _Walk:
                 self._take_branch(node)
                 return
         self._without_batch(node)
-        shapes = self._tensors.infer(node, captured(node) if bodies(node) else ())
+        inside = captured(node) if bodies(node) else ()
+        flows = any(v.flows for name in (*node.input, *inside) if (v := self._values.get(name)) is not None)
+        shapes = self._tensors.infer(node, inside, needed=not flows or self._rule_of_others(_name(node)) is None)
         for name, value in zip(node.output, self._results(node, shapes), strict=False):
             if name:
                 self._values[name] = value
+                if not shapes:
+                    self._tensors.set(name, tensor_type(TensorProto.FLOAT, value.shape))
 
     def _results(self, node: NodeProto, shapes: list[Shape]) -> list[Value]:
-        """What a node gives; what its rule leaves out is constant."""
-        name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+        """What a node gives; what its rule leaves out is constant. Without ``shapes``, its rule knows them."""
+        name = _name(node)
         inputs = [self._values[i] if i else None for i in node.input]
         call = Call(name, node, inputs, [self._tensors.contents(i) if i else None for i in node.input], shapes)
         values = call.values + [self._values[n] for n in captured(node)]
@@ -219,7 +189,7 @@ class _Walk:
                 return [Value(shape) for shape in shapes]
             made_of = call.values[:1] if name == "CastLike" else call.values  # of the second only the type counts
             return [self._recorder.constant(made_of, shape) for shape in shapes]
-        rule = self._rules.get(name) or self._rules.get(f"onnx::{name}") or RULES.get(name)
+        rule = self._rule_of_others(name) or RULES.get(name)
         if rule is None:
             return self._recorder.unknown("onnx", name, values, shapes, place=title(node))
         try:
@@ -227,12 +197,19 @@ class _Walk:
         except GraphError as error:
             raise GraphError(f"{title(node)}: {error}") from error
         except Exception as error:
+            if not shapes:
+                raise GraphError(f"{title(node)}: {_UNDECLARED}, but fails: {first_line(error)}") from error
             raise GraphError(
                 f"{title(node)} has attributes or inputs that {node.op_type} does not allow: {first_line(error)}; "
                 "check the file with onnx.checker"
             ) from error
         known = [made] if isinstance(made, Value) else list(made)
+        if not shapes and len(known) < len(node.output):
+            raise GraphError(f"{title(node)}: {_UNDECLARED} of all {len(node.output)} results, but gives {len(known)}")
         return known + [Value(shape) for shape in shapes[len(known) :]]
+
+    def _rule_of_others(self, name: str) -> Rule | None:
+        return self._rules.get(name) or self._rules.get(f"onnx::{name}")
 
     def _take_constant_node(self, node: NodeProto) -> None:
         """``Constant``: a tensor, or the numbers in another attribute."""
@@ -276,21 +253,9 @@ class _Walk:
             node.input[1] = name
 
 
-def _constants(graph: GraphProto, *, nodes: bool) -> Iterable[TensorProto]:
-    """Initializers and ``Constant`` ``nodes``, those of branches included, under the names they are read by."""
-    yield from graph.initializer
-    for node in graph.node:
-        if nodes and node.op_type == "Constant" and node.domain in STANDARD and node.output:
-            for attribute in node.attribute:
-                if attribute.name == "value":
-                    yield TensorProto(name=node.output[0], dims=attribute.t.dims, data_type=attribute.t.data_type)
-        for body in bodies(node):
-            yield from _constants(body, nodes=nodes)
-
-
-def _is_torch_name(name: str) -> bool:
-    """Whether a name is that of a module's parameter: identifiers and numbers with dots between them."""
-    return all(part.isidentifier() or part.isdecimal() for part in name.split("."))
+def _name(node: NodeProto) -> str:
+    """How rules call an operation."""
+    return f"{node.domain}::{node.op_type}" if node.domain else node.op_type
 
 
 def _channel_axis(shape: Shape) -> int:

@@ -53,6 +53,19 @@ def shape_of(kind: TypeProto | None) -> Shape | None:
     return tuple(d.dim_value for d in dims) if all(d.HasField("dim_value") for d in dims) else None
 
 
+def read_contents(tensor: TensorProto, folder: str) -> Contents | None:
+    """The numbers in a small constant, kept in the file or in another in ``folder``, if they are there."""
+    if math.prod(tensor.dims) > LARGEST_CONTENTS or tensor.data_type == TensorProto.STRING:
+        return None
+    try:
+        if uses_external_data(tensor):
+            load_external_data_for_tensor(tensor, folder)
+        contents: Contents = numpy_helper.to_array(tensor)
+    except Exception:  # noqa: BLE001 # contents that are missing or damaged count only where a shape needs them
+        return None
+    return contents
+
+
 class Tensors:
     """Types of all tensors met so far and contents of small constants.
 
@@ -97,24 +110,18 @@ class Tensors:
         if any(d < 0 or d > LARGEST_SIZE for d in shape):
             raise GraphError(f"constant '{name}' has shape {shape}; every size must be 0 to {LARGEST_SIZE}")
         self.set(name, tensor_type(tensor.data_type, shape))
-        if math.prod(shape) > LARGEST_CONTENTS or tensor.data_type == TensorProto.STRING:
-            return
-        try:
-            if uses_external_data(tensor):
-                load_external_data_for_tensor(tensor, self._folder)
-            self._contents[name] = numpy_helper.to_array(tensor)
-        except Exception:  # noqa: BLE001, S110 # contents that are missing or damaged count only where a shape needs them
-            pass
+        if (contents := read_contents(tensor, self._folder)) is not None:
+            self._contents[name] = contents
 
     def copy(self, source: str, target: str) -> None:
         """Know the same of ``target`` as of ``source``."""
         self.set(target, self._types[source], self._contents.get(source))
 
-    def infer(self, node: NodeProto, captured: Iterable[str] = ()) -> list[Shape]:
-        """The shapes of what a node gives; ``captured`` is what graphs inside it read.
+    def infer(self, node: NodeProto, captured: Iterable[str] = (), *, needed: bool = True) -> list[Shape]:
+        """The shapes of what a node gives, none if one stays unknown; ``captured`` is what graphs inside it read.
 
         Raises:
-            GraphError: if the inputs do not fit the operation, or a shape stays unknown.
+            GraphError: if the inputs do not fit the operation, or a shape that is ``needed`` stays unknown.
         """
         found = self._inferred(node, [*node.input, *captured])
         if node.op_type in ("Shape", "Size") and node.domain in STANDARD:
@@ -129,6 +136,8 @@ class Tensors:
                 self.set(name, kind)
         if computable:
             self._compute(node, known)
+        if not needed and any(shape_of(self._types.get(name)) is None for name in node.output if name):
+            return []
         return [self._checked(node, name) if name else () for name in node.output]
 
     def _checked(self, node: NodeProto, name: str) -> Shape:
@@ -136,6 +145,11 @@ class Tensors:
         shape = shape_of(kind)
         if shape is None:
             what = kind.WhichOneof("value") if kind is not None else None
+            if node.domain not in STANDARD and what in (None, "tensor_type"):
+                raise GraphError(
+                    f"{title(node)}: the file does not declare the shape of '{name}'; register a rule "
+                    f"'onnx:{node.domain}::{node.op_type}' through the hook aiop_register_operations, which gives it"
+                )
             reason = "is no tensor" if what not in (None, "tensor_type") else "has a shape that only a run would tell"
             raise GraphError(
                 f"{title(node)}: '{name}' {reason}; give a fixed input shape, or cut the model before it with "

@@ -99,10 +99,10 @@ def _take(recorder: Recorder, call: Call) -> Value:
 
 
 def _put(recorder: Recorder, call: Call) -> Value:
-    """Contents written into some places: what was there and what is new."""
+    """Contents written into some places: chosen from what was there and what is new."""
     first, shape = call.values[0], call.shapes[0]
     axis = first.axis if first.flows else recorder.default_axis(shape)
-    return recorder.emit(Op.Concat, call.values, shape, axis=axis)
+    return recorder.emit(Op.Where, call.values, shape, axis=axis)
 
 
 def _concat(recorder: Recorder, call: Call) -> Value:

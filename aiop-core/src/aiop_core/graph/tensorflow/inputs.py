@@ -56,7 +56,7 @@ def input_shape_of(node: Node, given: Sequence[int] | None, source: str) -> Shap
         if declared is None or any(n < 0 for n in declared[1:]):
             raise GraphError(
                 f"{source}: the input '{node.name}' has the shape {_shown(declared)}; "
-                "give its sizes without the batch axis: --input-shape 224,224,3"
+                "give its sizes without the batch axis: --input-shape 3,224,224"
             )
         return (1, *declared[1:]) if declared else ()
     own = tuple(int(n) for n in given)
@@ -66,7 +66,8 @@ def input_shape_of(node: Node, given: Sequence[int] | None, source: str) -> Shap
             return (1, *shape)
     raise GraphError(
         f"{source}: the input '{node.name}' has the shape {_shown(declared)}, which --input-shape "
-        f"{','.join(map(str, own))} does not fit; give the sizes after the batch axis"
+        f"{','.join(map(str, own))} does not fit; "
+        + ("give C,H,W" if -1 in declared[1:] else "the file fixes its sizes: leave the option out")
     )
 
 

@@ -6,6 +6,8 @@ import importlib
 import logging
 import os
 import sys
+import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,7 +50,7 @@ def read_keras(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """TensorFlow greets at import and warns at will; its errors still come."""
+    """TensorFlow warns at will; its errors still come."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logger = logging.getLogger("tensorflow")
     before = logger.level
@@ -57,6 +59,28 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """What is written to the standard error stream, from C++ too, shows only if the block fails.
+
+    TensorFlow greets before its log has a level, so that no setting keeps it quiet.
+    """
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            written.seek(0)
+            os.write(before, written.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(before, 2)
+            os.close(before)
 
 
 def libraries() -> tuple[Any, Any]:
@@ -69,8 +93,9 @@ def libraries() -> tuple[Any, Any]:
         with suppress(ImportError):  # torch's LLVM: loaded after TensorFlow's, it would end the process
             importlib.import_module("triton")
     try:
-        import keras
-        import tensorflow
+        with _held_back():
+            import keras
+            import tensorflow
     except ImportError as error:
         raise GraphError("reading a Keras model needs TensorFlow: pip install 'aiop-core[tensorflow]'") from error
     if keras.backend.backend() != "tensorflow":
@@ -90,6 +115,8 @@ def _load(keras: Any, path: Path) -> Any:
         raise GraphError(f"{path} is no Keras file; allowed are {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise GraphError(f"{path} does not exist; give a Keras file ({', '.join(SUFFIXES)})")
+    if not _is_whole(path):
+        raise GraphError(f"{path} is damaged, or no Keras file; save the model again")
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises what the layer raises
@@ -98,6 +125,19 @@ def _load(keras: Any, path: Path) -> Any:
             f"{path} cannot be loaded: {reason[:200]}; allowed are models without Lambda layers or classes of "
             "their own; build the model in Python instead and give file.py:factory"
         ) from error
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the container opens, so that what fails later is the model in it."""
+    if path.suffix == ".keras":
+        return zipfile.is_zipfile(path)
+    import h5py
+
+    try:
+        h5py.File(path, "r").close()
+    except OSError:
+        return False
+    return True
 
 
 def _variable_shape(captured: Any) -> tuple[int, ...] | None:

@@ -6,7 +6,8 @@ import importlib
 import importlib.util
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,21 +95,30 @@ def _is_keras(model: Any) -> bool:
 
 
 def _call(factory: Callable[[], Any], spelling: str) -> Any:
-    try:
+    with _running(f"{spelling} fails", "; it is called without arguments"):
         return factory()
-    except Exception as error:
-        raise ModelError(
-            f"{spelling} fails: {type(error).__name__}: {error}; it is called without arguments"
-        ) from error
+
+
+@contextmanager
+def _running(what: str, advice: str = "") -> Iterator[None]:
+    """A user's code runs: what it prints is no result of ours, and what it raises is one line.
+
+    Raises:
+        ModelError: if it fails, or ends the program.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except (Exception, SystemExit) as error:
+        text = (str(error).strip().splitlines() or [""])[0]
+        raise ModelError(f"{what}: {type(error).__name__}: {text}{advice}") from error
 
 
 def _import(path: str) -> Any:
     if not path.endswith(".py"):
         _importable(Path.cwd())
-        try:
+        with _running(f"package '{path}' cannot be imported"):
             return importlib.import_module(path)
-        except Exception as error:
-            raise ModelError(f"package '{path}' cannot be imported: {type(error).__name__}: {error}") from error
     file = Path(path)
     if not file.is_file():
         raise ModelError(f"there is no file {file}; write file.py:function")
@@ -123,10 +133,8 @@ def _import(path: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     _importable(file.parent)
-    try:
+    with _running(f"{file} cannot be run"):
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise ModelError(f"{file} cannot be run: {type(error).__name__}: {error}") from error
     return module
 
 

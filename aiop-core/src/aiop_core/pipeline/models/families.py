@@ -28,7 +28,7 @@ class FamilyModel:
         """
         architecture = self.family.parse(self.spec)
         if wanted.task is None:
-            hw = wanted.input_hw or self.family.input_hw
+            hw = wanted.hw or self.family.input_hw
             return NamedGraph(architecture.spec, self.family.graph(architecture, hw))
         import torch
 
@@ -44,7 +44,7 @@ class FamilyModel:
         architecture = self.family.parse(self.spec)
         with place:
             if wanted.task is None:
-                hw = wanted.input_hw or self.family.input_hw
+                hw = wanted.hw or self.family.input_hw
                 return TorchModel(architecture.spec, self.family.network(architecture), (3, *hw))
             module = wanted.task.model(self.family.backbone(architecture))
         return TorchModel(architecture.spec, module, (3, *wanted.task.input_hw))

@@ -51,7 +51,7 @@ _ADVICE: Mapping[Format, str] = {
     Format.CHECKPOINT: f"an architecture is in code; {_FACTORY}",
     Format.TORCHSCRIPT: f"aiop opens no pickles, and it holds some; {_FACTORY}",
     Format.EXPORTED: f"aiop opens no pickles, and it may hold some; {_FACTORY}",
-    Format.PICKLE: f"aiop opens no pickles, since they run code; {_FACTORY}",
+    Format.PICKLE: f"'aiop cache import' reads the AIO-P authors' caches, and no other pickles, which run code; {_FACTORY}",
     Format.TFLITE: "give the Keras model or SavedModel that it was converted from",
     Format.JSON: f"weights and operations are elsewhere; {_FACTORY}",
     Format.COREML: "give the model that it was converted from",
@@ -96,6 +96,8 @@ class ModelFile:
             raise ModelError(f"there is no file {path}; a model in a file is {READABLE}")
         if path.is_dir():
             return NamedGraph(self.spelling, _saved_model(path, wanted))
+        if not path.is_file():
+            raise ModelError(f"{path} is no regular file; a model in a file is {READABLE}")
         try:
             found = recognise(path)
         except OSError as error:

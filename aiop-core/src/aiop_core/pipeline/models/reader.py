@@ -90,6 +90,8 @@ class ModelReader:
             if self.family is None:
                 raise ModelError(f"'{model}' names no model; {self._allowed(prefix if colon else '')}")
             return FamilyModel(self.family, model)
+        if self.family is None or self.family_name is None:
+            self._wanted.no_hw(model)
         if self.task is not None:
             warnings.warn(f"'{model}' is a whole model and gets no head of the task", HeadlessWarning, stacklevel=3)
         return found

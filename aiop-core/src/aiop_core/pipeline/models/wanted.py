@@ -46,6 +46,32 @@ class Wanted:
             raise ModelError(f"'{model}' needs --input-shape, without the batch axis, e.g. --input-shape 3,224,224")
         return self.input_shape
 
+    @property
+    def hw(self) -> tuple[int, int] | None:
+        """(height, width) for an architecture of a family, by either flag.
+
+        Raises:
+            ModelError: if ``input_shape`` is no image of three channels.
+        """
+        if self.input_hw is not None or self.input_shape is None:
+            return self.input_hw
+        if len(self.input_shape) != 3 or self.input_shape[0] != 3:
+            given = ",".join(map(str, self.input_shape))
+            raise ModelError(f"architectures of a family take images, --input-shape 3,H,W, not {given}")
+        return self.input_shape[1], self.input_shape[2]
+
+    def no_hw(self, model: str) -> None:
+        """Refuse ``input_hw`` for a model that is not of a family.
+
+        Raises:
+            ModelError: saying which flag is meant.
+        """
+        if self.input_hw is not None:
+            height, width = self.input_hw
+            raise ModelError(
+                f"--input-hw is for architectures of a family; for '{model}' write --input-shape 3,{height},{width}"
+            )
+
     def trace(self, model: TorchModel) -> NamedGraph:
         """The graph of a module."""
         with needs("torch", model.name):

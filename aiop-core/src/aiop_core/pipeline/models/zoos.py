@@ -29,7 +29,6 @@ class ZooModel:
         try:
             model = self._module(wanted, torch.device("meta"))
         except ModelError:
-            self._check_name()
             model = self._module(wanted, nullcontext())  # its constructor looks at the contents of tensors
         return wanted.trace(model)
 
@@ -47,20 +46,20 @@ class ZooModel:
             raise ModelError(f"the zoo '{self.prefix}' has no '{self.name}'; {_nearest(self.prefix, self.name, names)}")
 
     def _module(self, wanted: Wanted, place: AbstractContextManager[Any]) -> TorchModel:
-        self._check_name()
         spelling = f"{self.prefix}:{self.name}"
         try:
             with place:
                 module = self.zoo.module(self.name)
             return TorchModel(spelling, module, wanted.input_shape or self.zoo.input_shape(self.name))
         except Exception as error:
+            self._check_name()
             text = (str(error).strip().splitlines() or [""])[0]
             raise ModelError(f"{spelling} cannot be made: {type(error).__name__}: {text}") from error
 
 
 def _nearest(prefix: str, name: str, names: Sequence[str]) -> str:
     """The names that were probably meant, or some that there are."""
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(name.partition(".")[0], names, n=3, cutoff=0.6)
     near = near or [n for n in names if name and name.lower() in n.lower()][:3]
     if near:
         return f"did you mean {' or '.join(f'{prefix}:{n}' for n in near)}?"

@@ -143,10 +143,13 @@ def _with_their_cost(
         say(f"{path.name}: {len(items) - len(theirs)} entries have no cost; all are counted on the graphs")
         return cache
     macs, params = np.array(theirs, dtype=np.int64).T
-    counted = cache.macs > 0
-    if counted.any():
-        ratio = float(np.median(macs[counted] / cache.macs[counted]))
-        say(f"{path.name}: the authors' MACs are {ratio:.3g} times those that aiop counts on the graphs (median)")
+    for what, their, ours in (("MACs", macs, cache.macs), ("parameters", params, cache.params)):
+        if (ours > 0).any():
+            ratios = their[ours > 0] / ours[ours > 0]
+            say(
+                f"{path.name}: the authors' {what} are {np.median(ratios):.3g} times those that aiop counts on the "
+                f"graphs (median; {ratios.min():.3g} to {ratios.max():.3g})"
+            )
     return GraphCache(
         cache.graphs,
         cache.labels,
