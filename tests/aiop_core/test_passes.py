@@ -138,6 +138,11 @@ def test_a_vector_added_to_a_product_is_its_bias() -> None:
     assert names(square) == ["Input", "MatMul", "Add", "Output"]
 
 
+def test_a_second_bias_stays() -> None:
+    twice = Does(lambda x, w, a, b: F.linear(x, w, a) + b, (5, 32), (5,), (5,))
+    assert names(trace(twice, (10, 32))) == ["Input", "MatMul", "Add", "Output"]
+
+
 def test_a_bias_that_is_used_twice_is_folded_twice() -> None:
     apart = trace(Does(lambda x, w, b: (x @ w + b).relu() @ w + b, (32, 32), (32,)), (10, 32))
     together = nn.Sequential(linear := nn.Linear(32, 32), nn.ReLU(), linear)
@@ -250,6 +255,8 @@ def test_canonical_is_idempotent(network) -> None:
         (lambda x, w: F.conv2d(x * x, w), lambda x, w: F.conv2d(x, w, None)),
         (lambda x, w: F.conv2d(1 / x, w), lambda x, w: F.conv2d(x, w, None)),
         (lambda x: torch.cat([x[:, :3], x[:, :3].clone()], 1).relu(), lambda x: x.relu()),
+        (lambda x: torch.cat([x[:, :, :4], x[:, :, :4].clone()], 2).relu(), lambda x: x.relu()),
+        (lambda x: torch.cat([x[:, :, 5:], x[:, :, 1:5], x[:, :, :1]], 2).relu(), lambda x: x.relu()),
     ],
 )
 def test_different_networks_keep_different_canonical_graphs(one, other) -> None:
@@ -274,6 +281,14 @@ def test_windows_that_do_not_cover_the_map_are_no_mean() -> None:
     assert "Avgpool" in names(canonical(graph_of(lambda x: F.avg_pool2d(x, 7, 7))))
     grouped = nn.Sequential(nn.AdaptiveAvgPool2d(1), conv(6, 4, 1, groups=2))
     assert "Conv" in names(canonical(trace(grouped, (6, 8, 8))))
+
+
+def test_a_norm_after_a_product_of_two_maps_is_no_bias() -> None:
+    def square(x):
+        tokens = x.flatten(2)
+        return F.batch_norm(tokens @ tokens.transpose(1, 2), torch.zeros(6), torch.ones(6))
+
+    assert names(canonical(graph_of(square))) == ["Input", "MatMul", "BatchNorm", "Output"]
 
 
 def test_padded_channels_stay() -> None:

@@ -98,9 +98,7 @@ def _concats(draft: Draft) -> None:
 
 
 def _joins_channels(draft: Draft, node: int) -> bool:
-    inputs = [draft.out[i] for i in draft.inputs[node]]
-    height, width, channels = draft.out[node]
-    return all(i[:2] == (height, width) for i in inputs) and sum(i[2] for i in inputs) == channels
+    return sum(draft.out[i][2] for i in draft.inputs[node]) == draft.out[node][2]
 
 
 def _batch_norms(draft: Draft) -> None:
