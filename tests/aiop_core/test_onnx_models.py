@@ -141,7 +141,7 @@ def test_channels_last_as_converters_of_tensorflow_write_them(tmp_path) -> None:
     graph = read_onnx(save(tmp_path, nodes, constants, shape=(1, 9, 7, 3)))
     expected = GraphBuilder()
     conv = expected.conv(expected.input((9, 7)), 4, 3, bias=True)
-    expected.output(expected.mean(expected.add(Op.Mul, (conv,), params=4)))
+    expected.output(expected.mean(expected.add(Op.Mul, (conv,), params=4, bias=True)))
     assert canonical(graph).fingerprint == canonical(expected.build()).fingerprint
 
 

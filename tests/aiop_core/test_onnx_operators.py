@@ -9,6 +9,7 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, defs  # noqa: E402
 from tests.aiop_core.onnx_files import IMAGE, f, i, names, node, run, save, volume  # noqa: E402
 
+from aiop_core.errors import GraphError  # noqa: E402
 from aiop_core.graph.cost import cost  # noqa: E402
 from aiop_core.graph.onnx import fused, read_onnx, rules, sequences  # noqa: E402
 from aiop_core.graph.ops import Op  # noqa: E402
@@ -318,8 +319,49 @@ def test_rules_of_others_win(tmp_path) -> None:
 
     save(tmp_path / "net.onnx", [node("Relu", "x")], {}, 13)
     assert names(read_onnx(tmp_path / "net.onnx", rules={"Relu": odd})) == "Sin"
-    model = save(tmp_path / "net.onnx", [node("Wave", "x", domain="their.own")], {}, 13, domains=["their.own"])
-    model.graph.output[0].type.tensor_type.shape.dim.add(dim_value=1)
-    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
-    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
-    assert names(read_onnx(tmp_path / "net.onnx", rules={"their.own::Wave": odd})) == "Sin"
+
+
+def custom(path, *outputs):
+    """A file of an operation that ONNX does not know and whose shapes it does not declare."""
+    wave = node("Wave", "x", outputs=outputs or ("w",), domain="their.own", name="odd")
+    save(path, [wave, node("Relu", "w")], {}, 13, domains=["their.own"])
+    return path
+
+
+def halved(recorder, call):
+    """The shape is known to the rule alone."""
+    return recorder.emit(Op.Sin, call.values, (1, 4, 9, 5))
+
+
+@pytest.mark.parametrize("name", ["their.own::Wave", "onnx::their.own::Wave"])
+def test_a_rule_gives_the_shape_that_a_file_does_not_declare(name, tmp_path) -> None:
+    graph = read_onnx(custom(tmp_path / "net.onnx"), rules={name: halved})
+    assert (names(graph), volume(graph)) == ("Sin ReLU", 4 * 9 * 5)
+
+
+def test_a_declared_shape_is_given_to_the_rule(tmp_path) -> None:
+    path = custom(tmp_path / "net.onnx")
+    model = onnx.load(path)
+    model.graph.value_info.append(onnx.helper.make_tensor_value_info("w", TensorProto.FLOAT, (1, 4, 3, 2)))
+    path.write_bytes(model.SerializeToString())
+    graph = read_onnx(path, rules={"their.own::Wave": lambda r, c: r.emit(Op.Sin, c.values, c.shapes[0])})
+    assert (names(graph), volume(graph)) == ("Sin ReLU", 24)
+    with pytest.warns(UnknownOperationWarning, match="register a rule 'onnx:their.own::Wave'"):
+        read_onnx(path)
+
+
+def test_without_a_rule_a_shape_that_is_not_declared_asks_for_one(tmp_path) -> None:
+    with pytest.raises(
+        GraphError,
+        match=r"node 'odd' \(Wave\): the file does not declare the shape of 'w'; register a rule "
+        r"'onnx:their.own::Wave' through the hook aiop_register_operations, which gives it",
+    ):
+        read_onnx(custom(tmp_path / "net.onnx"))
+
+
+def test_a_rule_that_does_not_give_the_shapes(tmp_path) -> None:
+    undeclared = "does not declare its shape, so the rule that is registered for it must give that"
+    with pytest.raises(GraphError, match=rf"{undeclared}, but fails: list index out of range"):
+        read_onnx(custom(tmp_path / "net.onnx"), rules={"their.own::Wave": lambda _, call: call.shapes[0]})
+    with pytest.raises(GraphError, match=rf"{undeclared} of all 2 results, but gives 1"):
+        read_onnx(custom(tmp_path / "net.onnx", "v", "w"), rules={"their.own::Wave": halved})
