@@ -46,7 +46,8 @@ def serve(pipe) -> None:
     torch.set_num_threads(1)
     with suppress(EOFError):
         while True:
-            pipe.send(measure(*pipe.recv()))
+            (source, name), counted = pipe.recv()
+            pipe.send(measure(source, name, counted))
 
 
 class Workers(local):
@@ -55,7 +56,7 @@ class Workers(local):
     def __init__(self, limit_s: float) -> None:
         self.limit_s, self.process = limit_s, None
 
-    def measure(self, target: tuple[str, str]) -> dict:
+    def measure(self, target: tuple[str, str], counted: dict) -> dict:
         """What the process says of a model, or how it ended."""
         if self.process is None:
             self.pipe, theirs = SPAWN.Pipe()
@@ -64,7 +65,7 @@ class Workers(local):
             theirs.close()
         failure = f"TimeoutError: more than {self.limit_s:g} s"
         try:
-            self.pipe.send(target)
+            self.pipe.send((target, counted))
             if self.pipe.poll(self.limit_s):
                 return self.pipe.recv()
         except (EOFError, OSError):
@@ -178,14 +179,19 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--limit-s", type=float, default=300, help="seconds that a model may take")
     parser.add_argument("--retry-failed", action="store_true", help="measure again what is not clean")
+    parser.add_argument("--counts", type=Path, help="an earlier sweep: take thop's and fvcore's counts from there")
     parser.add_argument("--failures", type=Path, help="write what is not clean, by cause")
     args = parser.parse_args()
     known = load(args.out)
     wanted = [t for t in targets() if fnmatch(":".join(t), args.only)][:: args.every]
     todo = [t for t in wanted if t not in known or (args.retry_failed and not is_clean(known[t]))][: args.limit]
+    earlier = load(args.counts) if args.counts else {}
+    counts = {t: {k: v for k, v in row.items() if "thop" in k or "fvcore" in k} for t, row in earlier.items()}
     workers = Workers(args.limit_s)
     with args.out.open("a", encoding="utf-8") as out, ThreadPoolExecutor(args.workers) as pool:
-        for done, job in enumerate(as_completed([pool.submit(workers.measure, t) for t in todo]), start=1):
+        for done, job in enumerate(
+            as_completed([pool.submit(workers.measure, t, counts.get(t, {})) for t in todo]), start=1
+        ):
             row = job.result()
             known[(row["source"], row["name"])] = row
             out.write(json.dumps(row) + "\n")

@@ -134,8 +134,8 @@ def other_counts(module, shape, row: dict) -> dict:
     return counted
 
 
-def measure(source: str, name: str) -> dict:
-    """One row of results; what fails is a text in it."""
+def measure(source: str, name: str, counted: dict) -> dict:
+    """One row of results; what fails is a text in it. ``counted`` is what thop and fvcore said before."""
     row: dict = {"source": source, "name": name}
     stage = "make"
     try:
@@ -156,7 +156,7 @@ def measure(source: str, name: str) -> dict:
         fresh = make(source, name)[0]  # modules that cache in evaluation mode have been run without gradients
         row |= torch_counts(fresh, shape, row["macs"])
         stage = "others count"
-        row |= other_counts(module, shape, row)
+        row |= counted or other_counts(module, shape, row)
     except Exception as error:  # noqa: BLE001 - a stranger's module may raise anything
         text = str(error).strip().splitlines() or [""]
         row |= {"stage": stage, "error": f"{type(error).__name__}: {text[0][:300]}"}

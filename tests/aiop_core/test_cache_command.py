@@ -170,12 +170,10 @@ def test_missing_and_damaged_caches(command, aiop, folder):
     single = ReferenceFamily().graph(ReferenceFamily().all()[0], (64, 64))
     save_graph(single, folder / "net.safetensors")
     refused = aiop("cache", command, "net.safetensors", *rest).err
-    assert refused == (
-        "Error: net.safetensors is a single graph and no graph cache; 'aiop graph show' reads it\n"
-    )
+    assert refused == ("Error: net.safetensors is a single graph and no graph cache; 'aiop graph show' reads it\n")
     (folder / "zipped").write_bytes(gzip.compress((folder / CACHE).read_bytes()))
     for name in (CACHE, "zipped"):
         refused = aiop("cache", command, name, *rest).err
-        assert f"Error: {name} is a pickle and no graph cache; 'aiop cache import' makes one" in refused
+        assert refused.startswith(f"Error: {name} is a pickle and no graph cache; 'aiop cache import' reads the AIO")
     (folder / "damaged").write_text("text")
     assert "Error: damaged is damaged or no graph cache" in aiop("cache", command, "damaged", *rest).err

@@ -237,10 +237,9 @@ def boxes(opened, selector):
 
 
 def apart(one, other):
-    return (
-        min(one["x"] + one["width"], other["x"] + other["width"]) <= max(one["x"], other["x"])
-        or min(one["y"] + one["height"], other["y"] + other["height"]) <= max(one["y"], other["y"])
-    )
+    return min(one["x"] + one["width"], other["x"] + other["width"]) <= max(one["x"], other["x"]) or min(
+        one["y"] + one["height"], other["y"] + other["height"]
+    ) <= max(one["y"], other["y"])
 
 
 def test_a_narrow_window_cuts_nothing_off(open_page):
@@ -258,10 +257,10 @@ def test_a_narrow_window_cuts_nothing_off(open_page):
     opened.page.click("#legend summary")
     assert opened.page.get_by_text("convolution").is_visible()
     opened.page.set_viewport_size({"width": 1200, "height": 800})
-    opened.page.wait_for_function("document.getElementById('keys').offsetHeight > 0")
+    opened.page.wait_for_function("() => document.getElementById('keys').offsetHeight > 0")
     assert opened.page.get_by_text("convolution").is_visible()
     opened.page.set_viewport_size({"width": 390, "height": 800})
-    opened.page.wait_for_function("!document.getElementById('legend').open")
+    opened.page.wait_for_function("() => !document.getElementById('legend').open")
 
 
 def test_the_number_of_copies_leaves_the_name_alone(open_page):

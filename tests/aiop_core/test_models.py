@@ -1,5 +1,6 @@
 """One spelling for models."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -31,6 +32,25 @@ def test_family_and_spec_with_and_without_prefix() -> None:
     assert with_prefix.graph == family.graph(family.parse("d2-w8-k3"), family.input_hw)
     wide = ModelReader(REGISTRY, family=family, input_hw=(128, 128)).read("d2-w8-k3")
     assert cost(wide.graph).macs > cost(with_prefix.graph).macs
+
+
+def test_either_flag_sizes_a_family() -> None:
+    by_shape = ModelReader(REGISTRY, input_shape=(3, 96, 128))
+    graph = by_shape.read("reference:d2-w8-k3").graph
+    assert graph == ModelReader(REGISTRY, input_hw=(96, 128)).read("reference:d2-w8-k3").graph
+    assert graph.resolution[0].tolist() == [96, 96, 128, 128, 3, 3]
+    assert by_shape.module("reference:d2-w8-k3").input_shape == (3, 96, 128)
+    for shape, said in (((1, 96, 128), "1,96,128"), ((96, 128), "96,128")):
+        with pytest.raises(ModelError, match=rf"take images, --input-shape 3,H,W, not {said}$"):
+            ModelReader(REGISTRY, input_shape=shape).read("reference:d2-w8-k3")
+
+
+@pytest.mark.parametrize("model", ["reference_zoo:wren", "torch.nn:Identity"])
+def test_input_hw_is_for_families(model: str) -> None:
+    message = f"--input-hw is for architectures of a family; for '{model}' write --input-shape 3,64,32$"
+    for make in (ModelReader.read, ModelReader.module):
+        with pytest.raises(ModelError, match=message):
+            make(ModelReader(REGISTRY, input_hw=(64, 32)), model)
 
 
 def test_a_task_puts_its_head_on() -> None:
@@ -89,6 +109,39 @@ def test_factories_need_a_shape_and_must_make_a_module(tmp_path: Path) -> None:
     file.write_text("1 / 0")
     with pytest.raises(ModelError, match=r"odd.py cannot be run: ZeroDivisionError"):
         ModelReader(REGISTRY, input_shape=(3, 8, 8)).read(f"{file}:net")
+
+
+@pytest.mark.filterwarnings("ignore::aiop_core.pipeline.models.code.RunsCodeWarning")
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import sys\nsys.exit('bye\\nnow')", r"mine.py cannot be run: SystemExit: bye$"),
+        ("raise ValueError('one\\ntwo')", r"mine.py cannot be run: ValueError: one$"),
+        ("def net():\n    raise SystemExit(3)", r"mine.py:net fails: SystemExit: 3; it is called without arguments$"),
+        ("def net():\n    raise ValueError('\\n one\\n two')", r"mine.py:net fails: ValueError: one; it is called"),
+        ("def net():\n    raise ValueError", r"mine.py:net fails: ValueError: ; it is called"),
+    ],
+)
+def test_what_ends_a_users_code_is_one_line(tmp_path: Path, code: str, message: str) -> None:
+    (tmp_path / "mine.py").write_text(code)
+    with pytest.raises(ModelError, match=message):
+        ModelReader(REGISTRY, input_shape=(3, 8, 8)).read(f"{tmp_path / 'mine.py'}:net")
+
+
+def test_what_a_factory_prints_is_no_result(aiop, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\nprint('loading')\ndef net():\n    print('making')\n    return nn.Identity()\n"
+    )
+    shown = aiop("graph", "show", f"{tmp_path / 'mine.py'}:net", "--input-shape", "3,8,8", "--json")
+    assert json.loads(shown.out)["nodes"] == 2
+    assert "loading\nmaking\n" in shown.err
+
+
+@pytest.mark.parametrize("shape", [f"3,{2**31},8", f"{10**30},8,8"])
+def test_sizes_that_no_graph_holds_are_a_usage_error(aiop, shape: str) -> None:
+    refused = aiop("graph", "show", "reference_zoo:wren", "--input-shape", shape)
+    assert refused.code == 2
+    assert "sizes are at most 2147483647" in refused.err
 
 
 def test_a_familys_name_in_front_keeps_the_options_that_were_chosen() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from aiop_core.errors import PluginError
+from aiop_core.errors import ModelError, PluginError
 from aiop_core.graph.cost import cost
 from aiop_core.graph.ops import Op
 from aiop_core.pipeline.models import ModelReader
@@ -67,6 +67,13 @@ def test_macs_and_parameters_are_those_that_torchvision_publishes(name):
     assert ours.params == published["num_params"]
     tolerance = 0.01 if name == "swin_v2_t" else 0.0006 / published["_ops"]
     assert ours.macs / 1e9 == pytest.approx(published["_ops"], rel=tolerance)
+
+
+def test_the_tag_of_weights_may_stand_behind_a_name():
+    tagged, plain = (READER.read(f"timm:{name}") for name in ("resnet50.a1_in1k", "resnet50"))
+    assert (tagged.name, tagged.graph) == ("timm:resnet50.a1_in1k", plain.graph)
+    with pytest.raises(ModelError, match=r"has no 'resnet50\.nonsense'; did you mean timm:resnet50"):
+        READER.read("timm:resnet50.nonsense")
 
 
 def test_one_network_of_both_zoos():

@@ -168,7 +168,7 @@ class GraphCache:
         except (SafetensorError, OSError, KeyError, ValueError, TypeError, IndexError) as error:
             if _is_pickle(path):
                 raise CacheError(
-                    f"{path} is a pickle and no graph cache; 'aiop cache import' makes one of the AIO-P authors' pickles"
+                    f"{path} is a pickle and no graph cache; 'aiop cache import' reads the AIO-P authors' caches"
                 ) from error
             raise CacheError(f"{path} is damaged or no graph cache ({error}); make it again") from error
 

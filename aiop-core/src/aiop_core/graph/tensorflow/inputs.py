@@ -67,7 +67,7 @@ def input_shape_of(node: Node, given: Sequence[int] | None, source: str) -> Shap
     raise GraphError(
         f"{source}: the input '{node.name}' has the shape {_shown(declared)}, which --input-shape "
         f"{','.join(map(str, own))} does not fit; "
-        + ("give C,H,W" if -1 in declared[1:] else "the file fixes its sizes: leave the option out")
+        + ("give C,H,W" if declared and -1 in declared[1:] else "the file fixes its sizes: leave the option out")
     )
 
 

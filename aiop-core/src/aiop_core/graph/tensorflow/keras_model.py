@@ -131,8 +131,7 @@ def _is_whole(path: Path) -> bool:
     """Whether the container opens, so that what fails later is the model in it."""
     if path.suffix == ".keras":
         return zipfile.is_zipfile(path)
-    import h5py
-
+    h5py = importlib.import_module("h5py")  # Keras brings it
     try:
         h5py.File(path, "r").close()
     except OSError:

@@ -51,7 +51,7 @@ _ADVICE: Mapping[Format, str] = {
     Format.CHECKPOINT: f"an architecture is in code; {_FACTORY}",
     Format.TORCHSCRIPT: f"aiop opens no pickles, and it holds some; {_FACTORY}",
     Format.EXPORTED: f"aiop opens no pickles, and it may hold some; {_FACTORY}",
-    Format.PICKLE: f"'aiop cache import' reads the AIO-P authors' caches, and no other pickles, which run code; {_FACTORY}",
+    Format.PICKLE: f"aiop opens no pickles but, by 'aiop cache import', the AIO-P authors' caches; {_FACTORY}",
     Format.TFLITE: "give the Keras model or SavedModel that it was converted from",
     Format.JSON: f"weights and operations are elsewhere; {_FACTORY}",
     Format.COREML: "give the model that it was converted from",
