@@ -164,6 +164,8 @@ def test_scale_and_shift_are_a_batch_norm() -> None:
     assert fuse_affine(three).params.tolist() == [0, 6, 0]
     position = graph_of(lambda x, s, p: x * s + p, (6, 1, 1), (6, 8, 8))
     assert fuse_affine(position) is position
+    rows = graph_of(lambda x, s, b: x * s + b, (8, 1), (8, 1), image=(8, 8, 8))
+    assert fuse_affine(rows) is rows
 
 
 class Dense(nn.Module):

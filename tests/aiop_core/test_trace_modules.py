@@ -77,6 +77,21 @@ def test_what_is_written_is_seen_wherever_it_is_shared(function, expected) -> No
     assert problems(graph) == []
 
 
+def test_parameters_that_are_put_together_are_all_there() -> None:
+    class Table(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.upper, self.lower = nn.Parameter(torch.zeros(8)), nn.Parameter(torch.zeros(8))
+
+        def forward(self, x):
+            table = torch.zeros(2, 8)
+            table[0] = self.upper
+            table[1] = self.lower
+            return x + table
+
+    assert cost(trace(Table(), (2, 8))).params == 16
+
+
 def test_inference_mode_in_forward_changes_nothing() -> None:
     class Decorated(nn.Module):
         def __init__(self) -> None:
