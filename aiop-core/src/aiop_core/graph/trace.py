@@ -131,8 +131,7 @@ class _Dispatch(TorchDispatchMode):
             new, before, shape = self.value(view), self.value(source), tuple(source.shape)
             part = view.numel() < source.numel()
             if not new.flows and not (part and before.flows):
-                kept = [before, new] if part else [new]
-                self.bind(source, self.recorder.constant(kept, shape))
+                self.bind(source, Value(shape, params=new.params))  # a part of a constant has the whole's parameters
             elif part and (new.flows or new.params):
                 axis = before.axis if before.flows else self.recorder.default_axis(shape)
                 self.bind(source, self.recorder.emit(Op.Where, [before, new], shape, axis=axis))
