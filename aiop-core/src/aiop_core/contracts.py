@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from aiop_core.graph.recorder import Recorder, Value
 
 __all__ = [
+    "Adaptable",
+    "AdaptableRegistration",
     "Architecture",
     "Backbone",
     "BaselineRegistration",
@@ -39,6 +41,7 @@ __all__ = [
     "Progress",
     "Registration",
     "Task",
+    "Uncertain",
     "Zoo",
     "silent",
 ]
@@ -81,6 +84,19 @@ class BaselineRegistration(Registration[T_co]):
     """
 
     asks: str = ""
+
+
+@dataclass(frozen=True)
+class AdaptableRegistration(Registration[T_co]):
+    """Registers a predictor that is :class:`Adaptable`.
+
+    Attributes:
+        adapt_options: a frozen dataclass: how it learns a further data set.
+        tune_options: a frozen dataclass: how it is brought to a target.
+    """
+
+    adapt_options: type = NoOptions
+    tune_options: type = NoOptions
 
 
 class Progress(Protocol):
@@ -240,6 +256,52 @@ class Predictor(Protocol):
 
         Raises:
             WeightsError: if a file is missing, damaged, or of other options.
+        """
+        ...
+
+
+class Adaptable(Predictor, Protocol):
+    """A predictor that learns further data sets without forgetting, and is brought to a target by few labels.
+
+    What it is called in the field: pretraining (``fit``), k-adapters (``adapt``, once for
+    each data set), zero-shot transfer and fine-tuning (``tune``).
+    """
+
+    def adapt(
+        self, name: str, source: Labelled, options: Any, *, seed: int, device: str, progress: Progress
+    ) -> FitReport:
+        """Learn a further data set, by its name; what was known before stays as it is.
+
+        Args:
+            name: how users refer to what is learnt here; not used before.
+            source: its labels.
+            options: the registration's ``adapt_options``.
+            seed: of everything random.
+            device: a torch device.
+            progress: told how far it is.
+        """
+        ...
+
+    def tune(self, target: Labelled, options: Any, *, seed: int, device: str, progress: Progress) -> FitReport:
+        """Come to a target by its few labels; ``predict`` then speaks in their unit.
+
+        Args:
+            target: the labels that may be learnt from; the rest of the target is not seen.
+            options: the registration's ``tune_options``, such as which weights may change.
+            seed: of everything random.
+            device: a torch device.
+            progress: told how far it is.
+        """
+        ...
+
+
+class Uncertain(Predictor, Protocol):
+    """A predictor that knows where it knows less."""
+
+    def spread(self, graphs: GraphSet) -> np.ndarray[Any, Any]:
+        """One positive float64 for each graph: how uncertain ``predict`` is there, in the labels' unit.
+
+        Only relative sizes matter: intervals are calibrated on labels that were held out.
         """
         ...
 

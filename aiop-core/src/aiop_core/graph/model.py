@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -186,12 +186,15 @@ class GraphSet(Sequence[Graph]):
         edges: (2, total edges); node numbers count from each graph's own first node.
         node_offsets: graph ``i`` has rows ``node_offsets[i]`` to ``node_offsets[i + 1]``.
         edge_offsets: likewise for ``edges``.
+        scores: (graphs,) numbers by name that stand beside the graphs, such as a
+            profiler's; NaN where one is not known.
     """
 
     columns: Mapping[str, np.ndarray[Any, Any]]
     edges: Int[np.ndarray, "2 e"]
     node_offsets: Int[np.ndarray, " g_plus_1"]
     edge_offsets: Int[np.ndarray, " g_plus_1"]
+    scores: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         total, edges = int(self.node_offsets[-1]), int(self.edge_offsets[-1])
@@ -200,6 +203,9 @@ class GraphSet(Sequence[Graph]):
                 raise GraphError(f"graph set: column '{name}' is missing or does not have {total} rows")
         if self.edges.shape != (2, edges) or len(self.node_offsets) != len(self.edge_offsets):
             raise GraphError("graph set: edges and offsets do not belong together")
+        for name, values in self.scores.items():
+            if values.shape != (len(self),):
+                raise GraphError(f"graph set: score '{name}' has shape {values.shape}, not one number a graph")
 
     @classmethod
     def of(cls, graphs: Iterable[Graph]) -> GraphSet:
@@ -254,6 +260,7 @@ class GraphSet(Sequence[Graph]):
             self.edges[:, _ranges(self.edge_offsets[chosen], edge_counts)],
             np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             np.concatenate([[0], np.cumsum(edge_counts)]).astype(np.int64),
+            {name: values[chosen] for name, values in self.scores.items()},
         )
 
     def sum_by_graph(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

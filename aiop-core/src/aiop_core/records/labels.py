@@ -36,14 +36,19 @@ class Labelled:
     Attributes:
         graphs: n of them.
         labels: (n,) float64, finite.
+        sets: (n,) which data set each label is of, counted from 0, where there are several;
+            labels of different sets are not on one scale and cannot be compared.
     """
 
     graphs: GraphSet
     labels: np.ndarray[Any, Any]
+    sets: np.ndarray[Any, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, indices: np.ndarray[Any, Any]) -> Labelled:
         """The pairs at ``indices``, in that order."""
-        return Labelled(self.graphs.take(indices), self.labels[indices])
+        return Labelled(
+            self.graphs.take(indices), self.labels[indices], None if self.sets is None else self.sets[indices]
+        )
