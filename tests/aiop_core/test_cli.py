@@ -117,7 +117,11 @@ RUN = ("run", "--task", "reference", "--family", "reference", "--dry-run")
         ((*RUN, "--device", "abacus"), 1, "--device abacus cannot be used"),
         (("train",), 2, "give labels with one of --table FILE, --cache FILE or --run FOLDER"),
         (("train", "--cache", "c", "--label", "x"), 2, "--label goes with --table; the labels come from --cache"),
-        (("train", "--table", "t.csv"), 2, "--table needs --family NAME and --label COLUMN"),
+        (
+            ("train", "--table", "t.csv"),
+            2,
+            "--table needs --label COLUMN, and --family NAME if its rows are specs of a family",
+        ),
         (("train", "--cache", "c.safetensors"), 1, "there is no graph cache at c.safetensors"),
         (("train", "--run", "nowhere"), 1, "nowhere holds no label store"),
         (("train", "--train", "0", "--run", "x"), 2, "'0' is not whole numbers of at least 1"),

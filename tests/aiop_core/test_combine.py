@@ -14,10 +14,11 @@ from pyarrow import parquet
 from aiop_core.contracts import Metric
 from aiop_core.errors import CacheError, SplitError
 from aiop_core.graph.build import GraphBuilder
+from aiop_core.graph.fingerprints import fingerprints
 from aiop_core.graph.model import Graph, GraphSet
 from aiop_core.graph.ops import Op
 from aiop_core.records.cache import GraphCache
-from aiop_core.records.combine import fingerprints, joined, merge, recounted, split, take
+from aiop_core.records.combine import joined, merge, recounted, split, take
 from aiop_core.records.parquet import write_parquet
 
 

@@ -114,6 +114,11 @@ class ChangesGraphs(ReferencePredictor):
         return found
 
 
+class SpreadsNothing(ReferencePredictor):
+    def spread(self, graphs):
+        return np.zeros(len(graphs))
+
+
 BROKEN = [
     (GivesAColumn, "predictions are one finite number a graph", r"shape \(12, 1\) for 12 graphs"),
     (PredictsNan, "predictions are one finite number a graph", "not finite"),
@@ -131,6 +136,7 @@ BROKEN = [
     (RaisesOnNan, "labels that are not finite are refused", "raised FloatingPointError for a label nan"),
     (CentresLabelsInPlace, "fitting leaves its inputs alone", "changed the labels"),
     (ChangesGraphs, "fitting leaves its inputs alone", "changed the graphs"),
+    (SpreadsNothing, "a spread is one positive number a graph", "not finite and positive"),
 ]
 
 

@@ -288,6 +288,38 @@ def test_heat_and_given_values_colour_the_nodes(open_page):
     assert not opened.complaints
 
 
+def test_contributions_are_warm_and_cold_and_a_closed_block_counts_as_a_whole(open_page):
+    graph = network()
+    outline = find_blocks(graph)
+    joins = np.flatnonzero(graph.op == Op.Add)
+    values = np.zeros(len(graph))
+    values[joins], values[1] = -0.5, 2.0
+    copies = [item for item in outline.root.walk() if item.name == "A" and item.kind == "block"]
+    whole = {"gain": {(copy.lo, copy.hi): -4.0 for copy in copies}}
+    opened = open_page(graph, heat={"gain": values}, whole=whole, colour="gain")
+    assert opened.page.input_value("#colour") == "gain"
+
+    def fill(row):
+        colour = row.evaluate("r => getComputedStyle(r.querySelector('rect:last-of-type')).fill")
+        red, _, blue = (int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(","))
+        return red, blue
+
+    warm = fill(opened.page.locator(".row", has_text="Conv 7×7"))
+    cold = fill(opened.page.locator(".row", has_text="Add").first)
+    block = opened.page.locator(".block[aria-expanded=false]")
+    coldest = fill(block)
+    assert warm[0] > warm[1]
+    assert cold[0] < cold[1]
+    assert sum(coldest) < sum(cold), "two blocks of -4 are the darkest"
+    legend = opened.page.text_content("#legend")
+    assert "-8" in legend
+    assert "a closed block as a whole" in legend
+    block.hover(position={"x": 60, "y": 34})
+    card = opened.page.locator("#card")
+    told = dict(zip(card.locator("dt").all_text_contents(), card.locator("dd").all_text_contents(), strict=True))
+    assert told["gain"] == "-8", "and no share of a sum in which signs cancel"
+
+
 def test_pointing_tells_shapes_and_costs(open_page):
     opened = open_page()
     opened.page.locator(".row", has_text="Conv 7×7").hover()

@@ -1,5 +1,6 @@
 import hashlib
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiop_core.errors import GraphError
+from aiop_core.graph import fingerprints as fingerprinting
 from aiop_core.graph.build import GraphBuilder
 from aiop_core.graph.cost import COST_SOURCE, Cost, cost, macs, node_macs, params
 from aiop_core.graph.model import NODE_COLUMNS, Graph, GraphSet
@@ -88,6 +90,12 @@ def test_fingerprint_tells_apart_where_equal_nodes_are_wired_differently():
     pairs = Graph(**columns, edges=[[0, 2], [1, 3]])
     triple = Graph(**columns, edges=[[0, 1], [1, 2]])
     assert pairs.fingerprint != triple.fingerprint
+
+
+@given(items=st.lists(graphs(max_nodes=40), max_size=6), block=st.integers(1, 60))
+def test_fingerprints_of_a_set_are_those_of_its_graphs(items, block):
+    with patch.object(fingerprinting, "BLOCK_NODES", block):
+        assert fingerprinting.fingerprints(GraphSet.of(items)) == [graph.fingerprint for graph in items]
 
 
 def test_fingerprint_is_stable_over_processes():

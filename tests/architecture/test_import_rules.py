@@ -25,7 +25,7 @@ ONLY_IN = {
     "thop": {"aiop_profiler_counters"},
     "fvcore": {"aiop_profiler_counters"},
     "ofa": set(),
-    "pickle": {"aiop_core.records.legacy"},
+    "pickle": {"aiop_core.records.legacy", "aiop_family_nasbench.labels.pickles"},
 }
 """Libraries that few modules may import, and which."""
 

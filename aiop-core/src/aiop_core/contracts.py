@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Adaptable",
     "AdaptableRegistration",
+    "Aligning",
     "Architecture",
     "Backbone",
     "BaselineRegistration",
@@ -67,12 +68,14 @@ class Registration(Generic[T_co]):
         create: makes the thing from an instance of ``options``; the first place where a
             heavy import may happen.
         options: a frozen dataclass; see :mod:`aiop_core.options`.
+        preferred: of several of its kind, the one that is used where the user names none.
     """
 
     name: str
     summary: str
     create: Callable[[Any], T_co]
     options: type = NoOptions
+    preferred: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -264,13 +267,16 @@ class Adaptable(Predictor, Protocol):
     """A predictor that learns further data sets without forgetting, and is brought to a target by few labels.
 
     What it is called in the field: pretraining (``fit``), k-adapters (``adapt``, once for
-    each data set), zero-shot transfer and fine-tuning (``tune``).
+    each data set), zero-shot transfer and fine-tuning (``tune``). ``fit`` and ``adapt`` take
+    labels of several sets; after either of them predictions of a target only rank, until ``tune``.
     """
 
     def adapt(
         self, name: str, source: Labelled, options: Any, *, seed: int, device: str, progress: Progress
     ) -> FitReport:
         """Learn a further data set, by its name; what was known before stays as it is.
+
+        From then on ``predict`` counts in what was learnt, until ``tune`` is told otherwise.
 
         Args:
             name: how users refer to what is learnt here; not used before.
@@ -279,6 +285,9 @@ class Adaptable(Predictor, Protocol):
             seed: of everything random.
             device: a torch device.
             progress: told how far it is.
+
+        Raises:
+            OptionError: if the name was used before.
         """
         ...
 
@@ -292,6 +301,14 @@ class Adaptable(Predictor, Protocol):
             device: a torch device.
             progress: told how far it is.
         """
+        ...
+
+
+class Aligning(Adaptable, Protocol):
+    """An adaptable predictor that also learns from a target's graphs, which need no labels."""
+
+    def align(self, graphs: GraphSet) -> None:
+        """Come to a target by its graphs alone; called before ``tune``, or instead of it."""
         ...
 
 
@@ -347,7 +364,10 @@ class Profiler(Protocol):
     """Counts or scores a module: another MAC counter, or a zero-cost proxy."""
 
     def profile(self, model: nn.Module, input_shape: tuple[int, ...]) -> Mapping[str, float]:
-        """Numbers by name; ``input_shape`` is (channels, height, width)."""
+        """Numbers by name; ``input_shape`` is (channels, height, width).
+
+        A number that is not defined for the module is left out.
+        """
         ...
 
 

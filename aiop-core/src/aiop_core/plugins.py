@@ -17,7 +17,7 @@ import click
 import pluggy
 
 from aiop_core import hookspecs
-from aiop_core.contracts import OperationRule, Registration
+from aiop_core.contracts import AdaptableRegistration, OperationRule, Registration
 from aiop_core.errors import AiopError, OptionError, PluginError, UnknownNameError
 from aiop_core.hookspecs import ENTRY_POINT_GROUP
 from aiop_core.options import build_options, option_fields, options_dict, suggest
@@ -175,6 +175,9 @@ class PluginRegistry:
                 if not callable(item.create):
                     raise PluginError(f"{hook}: 'create' of '{item.name}' cannot be called")
                 option_fields(item.options)
+                if isinstance(item, AdaptableRegistration):
+                    option_fields(item.adapt_options)
+                    option_fields(item.tune_options)
                 found.append(item)
         return found
 

@@ -47,9 +47,10 @@ def main() -> None:
 
 
 def _interrupted(arguments: list[str]) -> str:
-    """What to say after Ctrl-C: two commands resume."""
+    """What to say after Ctrl-C: some commands resume."""
     command = next((a for a in arguments if not a.startswith("-")), "")
-    again = "; the same command again goes on where this one stopped" if command in ("run", "label") else ""
+    resumes = command in ("run", "label", "train", "evaluate")
+    again = "; the same command again goes on where this one stopped" if resumes else ""
     return f"Interrupted{again}."
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from aiop_core.cli import flags
+from aiop_core.cli.plugin_options import PluginCommand, config_option, plugin_option, selection
 
 _FILE = click.Path(path_type=Path)
 
@@ -118,7 +120,7 @@ def merge(caches: tuple[Path, ...], out: Path, recount: bool, force: bool, as_js
     check_free([out], force=force)
     merged = merge_files(caches, recount=recount)
     merged.cache.save(out)
-    _tell(out, merged.cache, merged.repeats, as_json)
+    _tell(out, merged.cache, merged.repeats, as_json, merged.dropped_scores)
 
 
 @command.command("split")
@@ -144,6 +146,7 @@ def merge(caches: tuple[Path, ...], out: Path, recount: bool, force: bool, as_js
 def split(cache: Path, fractions: str, seed: int, prefix: str, force: bool, as_json: bool) -> None:
     """Split a cache; equal networks never land in different parts."""
     from aiop_core.cli.view import print_json
+    from aiop_core.graph.fingerprints import fingerprints
     from aiop_core.pipeline.caches import check_free
     from aiop_core.records import combine
     from aiop_core.records.cache import GraphCache
@@ -157,7 +160,7 @@ def split(cache: Path, fractions: str, seed: int, prefix: str, force: bool, as_j
     check_free(paths, force=force)
     whole = GraphCache.load(cache)
     found = combine.split(whole, parts, seed=seed)
-    repeated = len(whole) - len(set(combine.fingerprints(whole.graphs)))
+    repeated = len(whole) - len(set(fingerprints(whole.graphs)))
     for path, part in zip(paths, found, strict=True):
         part.save(path)
     if as_json:
@@ -170,13 +173,54 @@ def split(cache: Path, fractions: str, seed: int, prefix: str, force: bool, as_j
         click.echo(f"{repeated} graphs are networks that another graph is, too; they stay beside it")
 
 
-def _tell(path: Path, cache: Any, repeats: int, as_json: bool) -> None:
+@command.command("score", cls=PluginCommand, kinds=("profiler",))
+@click.argument("cache", type=_FILE)
+@plugin_option("profiler", "What scores each architecture.", required=True)
+@click.option("--out", "-o", type=_FILE, metavar="FILE", help="The cache to write; CACHE itself by default.")
+@flags.seed_option
+@_force
+@config_option
+@flags.json_option
+@click.pass_context
+def score(ctx: click.Context, /, cache: Path, out: Path | None, seed: int, force: bool, as_json: bool) -> None:
+    """Score the architectures of a cache, and keep the scores in it as features.
+
+    Each is made anew with random weights that follow from --seed. A killed run goes on where
+    it stopped.
+    """
+    from aiop_core.cli.view import open_view, print_json
+    from aiop_core.pipeline.caches import check_free
+    from aiop_core.pipeline.scoring import score_cache
+    from aiop_core.records.cache import GraphCache
+
+    profiler = selection(ctx, "profiler")
+    out = out or cache
+    if out != cache:
+        check_free([out], force=force)
+    read, journal = GraphCache.load(cache), out.with_name(out.name + ".scoring")
+    with open_view() as view:
+        scored = score_cache(ctx.obj.registry, read, profiler, seed=seed, journal=journal, view=view)
+    scored.cache.save(out)
+    journal.unlink()
+    failed = [{"family": family, "spec": spec, "why": why} for (family, spec), why in scored.failed.items()]
+    if as_json:
+        print_json({"file": str(out), "graphs": len(read), "scores": list(scored.names), "failed": failed})
+        return
+    click.echo(f"{out}: {len(read)} graphs with {', '.join(scored.names)}")
+    if failed:
+        click.echo(f"{len(failed)} architectures have no scores; the first, {failed[0]['spec']}: {failed[0]['why']}")
+
+
+def _tell(path: Path, cache: Any, repeats: int, as_json: bool, dropped_scores: Sequence[str] = ()) -> None:
     """What was written."""
     from aiop_core.cli.view import print_json
 
     if as_json:
-        print_json({"file": str(path), "graphs": len(cache), "metric": cache.metric.name, "repeats_dropped": repeats})
+        told = {"file": str(path), "graphs": len(cache), "metric": cache.metric.name, "repeats_dropped": repeats}
+        print_json(told | ({"scores_dropped": list(dropped_scores)} if dropped_scores else {}))
         return
     click.echo(f"{path}: {len(cache)} graphs with {cache.metric.name}, from {', '.join(sorted(set(cache.families)))}")
     if repeats:
         click.echo(f"{repeats} entries repeat an earlier one and were dropped")
+    if dropped_scores:
+        click.echo(f"scores that not all caches have from one source were dropped: {', '.join(dropped_scores)}")

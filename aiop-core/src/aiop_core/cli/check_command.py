@@ -15,7 +15,12 @@ from aiop_core.plugins import KINDS, Plugin
 @click.argument("name")
 @click.option("--kind", type=click.Choice(sorted(KINDS)), help="Where the name is used in several kinds.")
 @click.option(
-    "-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="Check it with this option; repeatable."
+    "-o",
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Check it with this option, such as epochs=1 or tune.epochs=1; repeatable.",
 )
 @flags.json_option
 @click.pass_obj
@@ -29,8 +34,13 @@ def command(app: App, name: str, kind: str | None, options: tuple[str, ...], as_
 
     plugin = _find(app, name, kind)
     assert plugin.registration is not None
-    values = dict(option.partition("=")[::2] for option in options)
-    results = run_checks(plugin.kind, plugin.registration, values)
+    values: dict[str, dict[str, str]] = {"": {}, "adapt": {}, "tune": {}}
+    for option in options:
+        key, _, value = option.partition("=")
+        use, _, rest = key.partition(".")
+        values[use if use in values and rest else ""][rest if use in values and rest else key] = value
+    adapt, tune = values["adapt"], values["tune"]
+    results = run_checks(plugin.kind, plugin.registration, values[""], adapt=adapt, tune=tune)
     failed = [result for result in results if not result.passed]
     if as_json:
         print_json(

@@ -32,22 +32,27 @@ executor_option = click.option(
 )
 
 
-def out_option(help: str) -> Callable[[F], F]:
+restart_option = click.option("--restart", is_flag=True, help="Begin anew, though the folder has finished rounds.")
+
+
+def out_option(help: str, *, required: bool = False) -> Callable[[F], F]:
     """The flag ``--out`` with what the folder is for."""
-    return click.option("--out", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help=help)
+    kind = click.Path(file_okay=False, path_type=Path)
+    return click.option("--out", type=kind, metavar="FOLDER", help=help, required=required)
 
 
 class Shape(click.ParamType[tuple[int, ...]]):
-    """Positive whole numbers separated by commas, such as 3,224,224.
+    """Whole numbers separated by commas, such as 3,224,224.
 
     Args:
         length: how many; any number if ``None``.
+        minimum: the smallest that is allowed.
     """
 
     name = "numbers"
 
-    def __init__(self, length: int | None = None) -> None:
-        self.length = length
+    def __init__(self, length: int | None = None, minimum: int = 1) -> None:
+        self.length, self.minimum = length, minimum
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         """The numbers, or a usage error."""
@@ -58,7 +63,7 @@ class Shape(click.ParamType[tuple[int, ...]]):
             numbers = ()
         if numbers and max(numbers) > MAX_SIZE:
             self.fail(f"'{value}' holds {max(numbers)}; sizes are at most {MAX_SIZE}", param, ctx)
-        if not numbers or min(numbers) < 1 or (self.length and len(numbers) != self.length):
+        if not numbers or min(numbers) < self.minimum or (self.length and len(numbers) != self.length):
             what = f"{self.length} whole numbers" if self.length else "whole numbers"
-            self.fail(f"'{value}' is not {what} of at least 1 separated by commas", param, ctx)
+            self.fail(f"'{value}' is not {what} of at least {self.minimum} separated by commas", param, ctx)
         return numbers

@@ -72,6 +72,9 @@ def command(reader: ModelReader, model: str, nodes: bool, profilers: tuple[str, 
 
 def _counts(reader: ModelReader, model: str, profiler: str) -> dict[str, float]:
     """What a profiler says of a model; a new module each time, since some leave traces in it."""
-    found = reader.module(model)
+    from aiop_core.pipeline.initialisation import initialisation
+
+    with initialisation(0):  # scores of random weights are the same each time
+        found = reader.module(model)
     counts: Mapping[str, float] = reader.registry.create("profiler", profiler).profile(found.module, found.input_shape)
     return dict(counts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -33,6 +34,22 @@ input_shape_option = click.option(
     metavar="C,H,W",
     help="Without batch axis, channels first, whatever the format; for models that leave it open.",
 )
+
+confidence_option = click.option(
+    "--confidence",
+    type=float,
+    default=0.9,
+    show_default=True,
+    metavar="SHARE",
+    help="How often the intervals shall hold the truth.",
+)
+
+
+def predictor_option(*, required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The flag ``--predictor``, passed on as ``folder``."""
+    text = "A saved predictor: the folder 'predictor' of a run."
+    kind = click.Path(path_type=Path)
+    return click.option("--predictor", "folder", required=required, type=kind, metavar="FOLDER", help=text)
 
 
 class ModelSpelling(click.ParamType[str]):

@@ -7,6 +7,9 @@
     [task]
     name = "hpe"
     epochs = 3
+
+How a saved predictor is adapted or tuned are options of the commands that do so, under
+``--adapt.`` and ``--tune.``; the predictor's folder says which there are.
 """
 
 from __future__ import annotations
@@ -21,14 +24,18 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from aiop_core.contracts import BaselineRegistration
+from aiop_core.contracts import AdaptableRegistration, BaselineRegistration, NoOptions, Registration
 from aiop_core.errors import OptionError
 from aiop_core.options import OptionField, build_options, option_fields, suggest
 from aiop_core.plugins import KINDS, PluginRegistry, Selection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_CHOSEN, _VALUES, _CONFIG = "aiop.chosen", "aiop.values", "aiop.config"
+_CHOSEN, _TYPES, _VALUES = "aiop.chosen", "aiop.types", "aiop.values"
+"""Under these keys a command's context holds what the user named, by the prefix of its flags."""
+
+USES = ("adapt", "tune")
+"""What can be done with a saved predictor that has options of its own."""
 
 
 class PluginName(click.ParamType[str]):
@@ -76,29 +83,45 @@ config_option = click.option(
 
 
 class PluginCommand(click.Command):
-    """A command whose flags include those of the plugins that its flags name."""
+    """A command whose flags include those of the plugins that its flags name.
 
-    def __init__(self, *args: Any, kinds: Sequence[str] = (), **kwargs: Any) -> None:
+    Args:
+        kinds: of the plugins.
+        use: what it does with the saved predictor that ``--predictor FOLDER`` names; one of
+            ``USES``.
+    """
+
+    def __init__(self, *args: Any, kinds: Sequence[str] = (), use: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.kinds = tuple(kinds)
+        self.kinds, self.use = tuple(kinds), use
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find out which plugins are named, add their flags, then parse."""
         registry: PluginRegistry = ctx.find_root().obj.registry
         config = _read_config(_peek(args, "config"))
         chosen: dict[str, str] = {}
+        types: dict[str, type] = {}
         for kind in self.kinds:
             table = config.get(kind)
             configured = table.get("name") if isinstance(table, Mapping) else table
             name = _peek(args, kind) or configured or (default_predictor(registry) if kind == "predictor" else None)
             if name:
-                registry.get(kind, str(name))
                 chosen[kind] = str(name)
-        ctx.meta[_CHOSEN], ctx.meta[_CONFIG] = chosen, config
-        ctx.meta[_VALUES] = {kind: self._configured(config, kind) for kind in chosen}
+                types[kind] = _registration(registry, kind, str(name)).options
+        folder = _peek(args, "predictor") or config.get("predictor")
+        if self.use and isinstance(folder, str):
+            types[self.use] = _options_of_use(registry, self.use, folder)
+        ctx.meta[_CHOSEN], ctx.meta[_TYPES] = chosen, types
+        ctx.meta[_VALUES] = {prefix: self._configured(config, prefix) for prefix in types}
         self._check_config(config)
-        names = self._keys()
-        ctx.default_map = {names[k.replace("_", "-")]: v for k, v in config.items() if k not in KINDS}
+        names = {name.replace("-", "_"): parameter for name, parameter in self._keys().items()}
+        flat = {key.replace("-", "_"): value for key, value in config.items() if not isinstance(value, Mapping)}
+        several = {p.name for p in self.params if isinstance(p, click.Option) and p.multiple}
+        ctx.default_map = {
+            names[key]: [value] if names[key] in several and isinstance(value, str) else value
+            for key, value in flat.items()
+            if key in names
+        }
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -107,16 +130,11 @@ class PluginCommand(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own flags and those of the chosen plugins."""
         params = super().get_params(ctx)
-        chosen = ctx.meta.get(_CHOSEN, {})
-        fields = [
-            (kind, field)
-            for kind, name in chosen.items()
-            if (registration := ctx.find_root().obj.registry.get(kind, name).registration)
-            for field in option_fields(registration.options)
-        ]
+        types: Mapping[str, type] = ctx.meta.get(_TYPES, {})
+        fields = [(prefix, field) for prefix, options in types.items() for field in option_fields(options)]
         taken = Counter(field.flag for _, field in fields)
         taken.update(opt.removeprefix("--") for p in params for opt in p.opts)
-        return params + [_flag(kind, field, short=taken[field.flag] == 1) for kind, field in fields]
+        return params + [_flag(prefix, field, short=taken[field.flag] == 1) for prefix, field in fields]
 
     def _configured(self, config: Mapping[str, Any], kind: str) -> dict[str, Any]:
         table = config.get(kind)
@@ -128,10 +146,10 @@ class PluginCommand(click.Command):
         return {key: name for key, name in keys.items() if key not in ("config", "json", "dry-run", *self.kinds)}
 
     def _check_config(self, config: Mapping[str, Any]) -> None:
-        """Every key is a flag of this command, or a kind of plugin that another command uses."""
-        known = [*self.kinds, *self._keys()]
+        """Every key is a flag of this command, or the table of a plugin or a use that another command has."""
+        known = [*self.kinds, *([self.use] if self.use else []), *self._keys()]
         for key in config:
-            if key.replace("_", "-") not in known and key not in KINDS:
+            if key.replace("_", "-") not in known and key not in (*KINDS, *USES):
                 raise OptionError(f"unknown key '{key}' in the config file; {suggest(key.replace('_', '-'), known)}")
 
     def _no_such_option(
@@ -145,6 +163,10 @@ class PluginCommand(click.Command):
             return click.UsageError(
                 f"{error.option_name} belongs to a {kind}; name one with --{kind} (installed: {names})", ctx
             )
+        if kind == self.use and kind not in ctx.meta[_TYPES]:
+            return click.UsageError(
+                f"{error.option_name} belongs to a predictor; name its folder with --predictor", ctx
+            )
         flags = [opt for p in self.get_params(ctx) for opt in p.opts]
         full = [flag for flag in flags if flag.endswith(f".{given}")]
         if full:
@@ -154,10 +176,10 @@ class PluginCommand(click.Command):
         return click.UsageError(f"no such option {error.option_name}; {suggest(error.option_name, flags)}", ctx)
 
 
-def _flag(kind: str, field: OptionField, *, short: bool) -> click.Option:
+def _flag(prefix: str, field: OptionField, *, short: bool) -> click.Option:
     def remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:  # noqa: ARG001
         if value is not None:
-            ctx.meta[_VALUES][kind][field.name] = value
+            ctx.meta[_VALUES][prefix][field.name] = value
 
     default = (
         "none"
@@ -167,7 +189,7 @@ def _flag(kind: str, field: OptionField, *, short: bool) -> click.Option:
         else field.default
     )
     return click.Option(
-        [f"--{kind}.{field.flag}", *([f"--{field.flag}"] if short else []), f"{kind}__{field.name}"],
+        [f"--{prefix}.{field.flag}", *([f"--{field.flag}"] if short else []), f"{prefix}__{field.name}"],
         type=_FieldType(field),
         callback=remember,
         expose_value=False,
@@ -176,12 +198,14 @@ def _flag(kind: str, field: OptionField, *, short: bool) -> click.Option:
 
 
 def default_predictor(registry: PluginRegistry) -> str | None:
-    """The only installed predictor that is no baseline, if there is just one."""
-    names = [
-        plugin.name
+    """The installed predictor that is no baseline, if there is just one, or just one that is preferred."""
+    found = [
+        plugin
         for plugin in registry.plugins()
         if plugin.kind == "predictor" and not isinstance(plugin.registration, BaselineRegistration)
     ]
+    preferred = [plugin for plugin in found if plugin.registration and plugin.registration.preferred]
+    names = [plugin.name for plugin in preferred or found]
     return names[0] if len(names) == 1 else None
 
 
@@ -197,14 +221,41 @@ def selection(ctx: click.Context, kind: str) -> Selection:
     if name is None:
         installed = ", ".join(registry.names(kind)) or f"none; more come with 'pip install aiop-{kind}-…'"
         raise click.UsageError(f"name a {kind} with --{kind} (installed: {installed})", ctx)
-    registration = registry.get(kind, name).registration
-    assert registration is not None
-    return Selection(kind, name, build_options(registration.options, ctx.meta[_VALUES][kind], prefix=f"{kind}."))
+    return Selection(kind, name, _options(ctx, kind))
 
 
 def optional_selection(ctx: click.Context, kind: str) -> Selection | None:
     """As ``selection``, or ``None`` if the user named no plugin of that kind."""
     return selection(ctx, kind) if kind in ctx.meta[_CHOSEN] else None
+
+
+def options_of_use(ctx: click.Context, use: str) -> Any:
+    """How the saved predictor is to be used, as its registration's options say.
+
+    Raises:
+        OptionError: if the config file has an unknown option or a bad value.
+    """
+    return _options(ctx, use)
+
+
+def _options(ctx: click.Context, prefix: str) -> Any:
+    return build_options(ctx.meta[_TYPES][prefix], ctx.meta[_VALUES][prefix], prefix=f"{prefix}.")
+
+
+def _registration(registry: PluginRegistry, kind: str, name: str) -> Registration[Any]:
+    registration = registry.get(kind, name).registration
+    assert registration is not None  # broken sources have the kind 'plugin'
+    return registration
+
+
+def _options_of_use(registry: PluginRegistry, use: str, folder: str) -> type:
+    """The options of a use of the predictor that was saved in ``folder``; none if it is not adaptable."""
+    from aiop_core.pipeline.saved import read_card
+
+    registration = _registration(registry, "predictor", read_card(Path(folder)).predictor)
+    if not isinstance(registration, AdaptableRegistration):
+        return NoOptions
+    return {"adapt": registration.adapt_options, "tune": registration.tune_options}[use]
 
 
 def _peek(args: Sequence[str], name: str) -> str | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("run", cls=PluginCommand, kinds=("family", "task", "predictor"))
 @plugin_option("task", "What architectures are trained and measured on.", required=True)
 @plugin_option("family", "The search space that they are drawn from.", required=True)
-@plugin_option("predictor", "What learns from the labels; the installed one if there is just one.")
+@plugin_option("predictor", "What learns from the labels; the preferred or only installed one by default.")
 @flags.count_option
 @click.option("--metric", metavar="NAME", help="What to predict; the task's main metric by default.")
 @click.option(

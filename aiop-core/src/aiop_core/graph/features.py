@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from aiop_core.graph.cost import node_macs
 from aiop_core.graph.model import GraphSet
 from aiop_core.graph.ops import WEIGHTED, Op
+from aiop_core.graph.paths import topological_levels
 
 STAGES = 7
 """Resolution stages that are told apart: the input's, half of it, a quarter, … and all smaller ones."""
@@ -21,23 +22,9 @@ KERNELS = (1, 2, 3, 4, 5, 6, 7)
 def depths(graphs: GraphSet) -> Int[np.ndarray, " g"]:
     """The longest path of each graph, in edges."""
     first = graphs.node_offsets[:-1].repeat(np.diff(graphs.edge_offsets))
-    source, target = graphs.edges[0] + first, graphs.edges[1] + first
-    nodes = int(graphs.node_offsets[-1])
-    waiting = np.bincount(target, minlength=nodes)
-    out = np.bincount(source, minlength=nodes)
-    start = np.cumsum(out) - out
-    successors = target[np.argsort(source, kind="stable")]
-    level, longest = 0, np.zeros(nodes, dtype=np.int64)
-    ready = np.flatnonzero(waiting == 0)
-    # A node is ready one round after the last of its inputs, so its round is its longest path.
-    while ready.size:
-        longest[ready] = level
-        level += 1
-        count = out[ready]
-        steps = np.arange(count.sum()) + (start[ready] - (np.cumsum(count) - count)).repeat(count)
-        reached, arrivals = np.unique(successors[steps], return_counts=True)
-        waiting[reached] -= arrivals
-        ready = reached[waiting[reached] == 0]
+    longest = np.zeros(int(graphs.node_offsets[-1]), dtype=np.int64)
+    for level, nodes in enumerate(topological_levels(graphs.edges[0] + first, graphs.edges[1] + first, len(longest))):
+        longest[nodes] = level
     return _by_graph(np.maximum, longest, graphs)
 
 

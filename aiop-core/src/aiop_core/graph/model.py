@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from aiop_core.errors import GraphError
+from aiop_core.graph import refinement
 from aiop_core.graph.ops import Op
 
 NODE_COLUMNS: Mapping[str, tuple[type[np.generic], int]] = {
@@ -140,33 +141,12 @@ class Graph:
 
         Source: Weisfeiler-Lehman refinement over predecessors and successors.
         """
-        rows = np.concatenate(
-            [np.asarray(getattr(self, name), dtype=np.int64).reshape(len(self), -1) for name in NODE_COLUMNS], axis=1
-        )
-        colour = _hash_rows(rows)
+        columns = [getattr(self, name).reshape(len(self), -1) for name in NODE_COLUMNS]
+        colour = refinement.hash_rows([column for wide in columns for column in wide.T])
+        neighbours = refinement.Neighbours(self.edges, len(self))
         for _ in range(min(rounds, len(self))):
-            before = np.zeros(len(self), dtype=np.uint64)
-            after = np.zeros(len(self), dtype=np.uint64)
-            np.add.at(before, self.edges[1], _mix(colour[self.edges[0]]))
-            np.add.at(after, self.edges[0], _mix(colour[self.edges[1]] + np.uint64(1)))
-            colour = _hash_rows(np.stack([colour, before, after], axis=1).view(np.int64))
+            colour = neighbours.refine(colour)
         return colour
-
-
-def _mix(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Scramble 64-bit words so that sums of them keep multisets apart (splitmix64's finaliser)."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: np.ndarray[Any, Any] = value ^ (value >> np.uint64(31))
-    return mixed
-
-
-def _hash_rows(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """One 64-bit word for each row of integers."""
-    word = np.full(len(rows), 0x9E3779B97F4A7C15, dtype=np.uint64)
-    for column in rows.astype(np.int64).view(np.uint64).T:
-        word = _mix(word + column * np.uint64(0xD1B54A32D192ED03))
-    return word
 
 
 def _ranges(starts: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

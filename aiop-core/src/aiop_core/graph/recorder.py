@@ -5,7 +5,7 @@ make one network one graph are made here, once:
 
 - Views and copies are no nodes; a view that keeps only a part is a ``Slice``, one that
   repeats its input a ``Tile``.
-- Arithmetic with numbers or constants that are no parameters is no node.
+- Arithmetic with numbers or constants that are no parameters is no node; times the number 0 is a ``Zero``.
 - Hard activations are spelt in the paper's vocabulary: H-swish is ReLU6 and Mul,
   H-sigmoid is ReLU6.
 - A parameter is counted at the first node that uses it.

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from aiop_core.errors import CacheError
+from aiop_core.graph.fingerprints import fingerprints
 from aiop_core.graph.ops import Op
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.view import View
 from aiop_core.records.cache import GraphCache
-from aiop_core.records.combine import Merged, fingerprints, merge, recounted
+from aiop_core.records.combine import Merged, merge, recounted
 from aiop_core.records.legacy.reading import LegacyImport, read_legacy_cache
 
 
@@ -73,6 +74,14 @@ def describe(cache: GraphCache) -> dict[str, Any]:
         "macs": _range(cache.macs),
         "params": _range(cache.params),
         "cost_source": cache.cost_source,
+        "scores": {
+            name: {
+                "known": int(np.isfinite(values).sum()),
+                **_range(values[np.isfinite(values)]),
+                "source": dict(cache.score_sources.get(name, {})),
+            }
+            for name, values in cache.graphs.scores.items()
+        },
         "operations": {Op(int(i)).name: int(ops[i]) for i in np.argsort(-ops, kind="stable") if ops[i]},
         "provenance": dict(cache.provenance),
     }
@@ -99,12 +108,27 @@ def description_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("GMACs", span("macs", 1e-9, 3)),
         ("million parameters", span("params", 1e-6, 3)),
         ("cost counted by", found["cost_source"]),
+        *(
+            (f"score {name}", f"{s['min']:.4g} to {s['max']:.4g}, known of {s['known']}")
+            for name, s in found["scores"].items()
+        ),
+        *(
+            ("scores given by", text)
+            for text in dict.fromkeys(_source_text(s["source"]) for s in found["scores"].values())
+        ),
         ("operations", ", ".join(f"{name} {count}" for name, count in found["operations"].items())),
         *(
             (f"made: {key}", value if isinstance(value, str) else json.dumps(value))
             for key, value in found["provenance"].items()
         ),
     ]
+
+
+def _source_text(source: Mapping[str, Any]) -> str:
+    """What gave a score, in words."""
+    if not source:
+        return "an unknown source"
+    return ", ".join(f"{key} {value if isinstance(value, str) else json.dumps(value)}" for key, value in source.items())
 
 
 def _range(values: np.ndarray[Any, Any]) -> dict[str, float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from aiop_core.contracts import Metric
 from aiop_core.errors import LabelError
 from aiop_core.graph.model import GraphSet
 from aiop_core.records.cache import GraphCache
+from aiop_core.records.record import Record
 from aiop_core.records.store import LabelStore
 
 
@@ -32,8 +34,9 @@ def collect(store: LabelStore, metric: Metric, provenance: Mapping[str, Any]) ->
             f"{store.folder} has {len(records) - len(missing)} labels of '{metric.name}'"
             + (f", none for {missing[0]}" if missing else "; label some architectures first")
         )
+    scores, sources = _scores(records)
     return GraphCache(
-        GraphSet.of(r.graphs[metric.name] for r in records),
+        replace(GraphSet.of(r.graphs[metric.name] for r in records), scores=scores),
         np.array([r.labels[metric.name] for r in records]),
         [r.spec for r in records],
         [r.family for r in records],
@@ -42,4 +45,26 @@ def collect(store: LabelStore, metric: Metric, provenance: Mapping[str, Any]) ->
         np.array([r.costs[metric.name].params for r in records]),
         records[0].costs[metric.name].source,
         provenance,
+        sources,
     )
+
+
+def _scores(records: Sequence[Record]) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Mapping[str, Any]]]:
+    """What profilers said, NaN where nothing is known, and what gave each score.
+
+    A score of another source than that of the first record that has it is not comparable, and not known.
+    """
+    sources: dict[str, Mapping[str, Any]] = {}
+    for record in records:
+        for name in record.scores:
+            sources.setdefault(name, _source(record, name))
+    scores = {
+        name: np.array([r.scores.get(name, np.nan) if _source(r, name) == source else np.nan for r in records])
+        for name, source in sources.items()
+    }
+    return scores, sources
+
+
+def _source(record: Record, name: str) -> Mapping[str, Any]:
+    profiler = name.partition("/")[0]
+    return record.score_sources.get(profiler, {"profiler": profiler})

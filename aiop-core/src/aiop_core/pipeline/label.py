@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 from aiop_core.contracts import Architecture, Executor, Family, InProcess, Profiler, Task
 from aiop_core.errors import AiopError, ContractError, DataError, LabelError, StoreError
 from aiop_core.graph.cost import cost
+from aiop_core.pipeline.initialisation import architecture_seed, initialisation
 from aiop_core.pipeline.provenance import versions
 from aiop_core.pipeline.view import View
 from aiop_core.records.record import Record
@@ -33,6 +32,7 @@ class Labeller:
             a label depends neither on the order nor on what else is labelled.
         device: a torch device.
         profilers: by name; what they say is stored beside the labels.
+        score_sources: for each of them its version and options.
     """
 
     family_name: str
@@ -42,6 +42,7 @@ class Labeller:
     seed: int
     device: str
     profilers: Mapping[str, Profiler] = field(default_factory=dict)
+    score_sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def label(self, architecture: Architecture, view: View) -> Record:
         """Train and measure one architecture.
@@ -51,8 +52,8 @@ class Labeller:
             ContractError: if the task does not measure exactly its metrics.
         """
         started = time.perf_counter()
-        seed = int.from_bytes(hashlib.sha256(f"{self.seed}:{architecture.spec}".encode()).digest()[:4])
-        with _initialisation(seed):
+        seed = architecture_seed(self.seed, architecture.spec)
+        with initialisation(seed):
             model = self.task.model(self.family.backbone(architecture))
         graphs = dict(self.task.graphs(model))
         scores = {
@@ -72,6 +73,7 @@ class Labeller:
             {name: cost(graph) for name, graph in graphs.items()},
             scores,
             {"seed": seed, "seconds": round(time.perf_counter() - started, 3), "device": self.device} | versions(),
+            self.score_sources,
         )
 
     def _check(self, architecture: Architecture, labels: Mapping[str, float], graphs: Mapping[str, Any]) -> None:
@@ -87,16 +89,6 @@ class Labeller:
                 raise LabelError(f"{metric.name} of {architecture.spec} is {value}; it was not stored")
             if metric.unit == "fraction" and not 0 <= value <= 1:
                 raise LabelError(f"{metric.name} of {architecture.spec} is {value}, not a fraction from 0 to 1")
-
-
-@contextmanager
-def _initialisation(seed: int) -> Iterator[None]:
-    """Random weights follow from ``seed``, and torch's global state is as before afterwards."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 @dataclass

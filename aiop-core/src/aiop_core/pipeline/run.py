@@ -10,6 +10,7 @@ from typing import Any
 from aiop_core.contracts import Architecture, Executor, Family, Metric, Task
 from aiop_core.errors import OptionError, SplitError
 from aiop_core.options import options_dict, suggest
+from aiop_core.pipeline.calibrate import fitting
 from aiop_core.pipeline.collect import collect
 from aiop_core.pipeline.fit import Comparison, Contender, contenders, cross_validate, groups_of
 from aiop_core.pipeline.label import Labeller, LabelSummary, label_architectures
@@ -17,6 +18,8 @@ from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.report import ReportRow, RunReport, write_report
 from aiop_core.pipeline.saved import PredictorCard, save_predictor
 from aiop_core.pipeline.scores import write_json
+from aiop_core.pipeline.scoring import profiler_source
+from aiop_core.pipeline.trust import learn_trust
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
 from aiop_core.records.cache import GraphCache
@@ -100,9 +103,10 @@ def label(registry: PluginRegistry, plan: LabelPlan, view: View) -> LabelledRun:
     task: Task = registry.make(plan.task)
     executor: Executor | None = registry.create("executor", plan.executor) if plan.executor else None
     profilers = {name: registry.create("profiler", name) for name in plan.profilers}
+    sources = {name: profiler_source(registry, Selection("profiler", name, None)) for name in plan.profilers}
     store = LabelStore(plan.out, plan.identity | {"metrics": [_identity(metric) for metric in task.metrics]})
     write_json(plan.out / "options.json", plan.config())
-    labeller = Labeller(plan.family.name, family, plan.task.name, task, plan.seed, plan.device, profilers)
+    labeller = Labeller(plan.family.name, family, plan.task.name, task, plan.seed, plan.device, profilers, sources)
     summary = label_architectures(labeller, sample(family, plan), store, view, executor)
     return LabelledRun(family, task, store, summary)
 
@@ -171,8 +175,11 @@ def run(
         f"Every prediction is for an architecture that its predictor had not seen: {folds}-fold cross-validation "
         f"over {len(cache)} labels, isomorphic graphs in one fold. Intervals: 95 % bootstrap."
     )
-    fitted = field[0].make()
-    fitted.fit(cache.labelled, seed=plan.seed, device=plan.device, progress=view.stage(f"{predictor.name}, all labels"))
+    learner = field[0].make()
+    learner.fit(
+        cache.labelled, seed=plan.seed, device=plan.device, progress=view.stage(f"{predictor.name}, all labels")
+    )
+    fit = fitting(field[0].make, seed=plan.seed, device=plan.device)
     card = PredictorCard(
         predictor.name,
         options_dict(predictor.options),
@@ -182,8 +189,9 @@ def run(
         comparison.scores[predictor.name],
         evaluation,
         origin,
+        learn_trust(fit, cache.labelled, metric, seed=plan.seed, view=view),
     )
-    save_predictor(plan.out / "predictor", fitted, card)
+    save_predictor(plan.out / "predictor", learner, card, {metric.name: groups_of(cache.graphs)})
     config = plan.config() | {"predictor": predictor.to_json(), "metric": metric.name, "folds": folds}
     del config["start"]
     _write(plan, config, metric, cache, comparison, field, evaluation, origin)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from aiop_core.contracts import Metric, Predictor
-from aiop_core.errors import WeightsError
+from aiop_core.errors import OptionError, WeightsError
 from aiop_core.pipeline.scores import write_json
+from aiop_core.pipeline.trust import Trust
 from aiop_core.plugins import PluginRegistry
 
 CARD = "predictor.json"
+LEARNT = "learnt.json"
 VERSION = 1
+
+Learnt = Mapping[str, Sequence[str]]
+"""The fingerprints of the graphs that were learnt from, by the metric of their labels."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,11 @@ class PredictorCard:
         scores: how it did on what it had not seen: metric to (value, low, high).
         evaluation: how these scores were made, in words.
         provenance: versions, command, seed.
+        trust: how far its numbers may be believed; nothing where they are in no unit.
+        sources: each data set that it was fitted on: name, metric, labels, graphs.
+        adapters: each data set that it was adapted to since: name, metric, source, labels,
+            options, scores.
+        tuned: the target that it was brought to: name, labels, options; nothing if to none.
     """
 
     predictor: str
@@ -41,22 +51,57 @@ class PredictorCard:
     scores: Mapping[str, Any]
     evaluation: str
     provenance: Mapping[str, Any]
+    trust: Trust | None = None
+    sources: Sequence[Mapping[str, Any]] = ()
+    adapters: Sequence[Mapping[str, Any]] = ()
+    tuned: Mapping[str, Any] | None = None
+
+    @property
+    def ranks_only(self) -> bool:
+        """Whether its numbers order architectures, but are in no metric's unit."""
+        return self.tuned is None and (len(self.sources) > 1 or bool(self.adapters))
 
 
-def save_predictor(folder: Path, predictor: Predictor, card: PredictorCard) -> None:
-    """Write the predictor's files, then the card: a folder without card is unfinished."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CARD).unlink(missing_ok=True)
-    predictor.save(folder)
-    write_json(folder / CARD, {"version": VERSION, **asdict(card)})
-
-
-def load_predictor(folder: Path, registry: PluginRegistry) -> tuple[Predictor, PredictorCard]:
-    """A predictor ready to predict.
+def check_free(folder: Path, *, force: bool) -> None:
+    """Make sure that saving into ``folder`` destroys no predictor that the user wants to keep.
 
     Raises:
-        WeightsError: if the folder holds no predictor, or a damaged one.
-        UnknownNameError: if its kind of predictor is not installed.
+        OptionError: if it holds one and ``force`` is not given.
+    """
+    if (folder / CARD).exists() and not force:
+        raise OptionError(f"{folder} holds a predictor; name another folder with --out, or overwrite it with --force")
+
+
+def save_predictor(folder: Path, predictor: Predictor, card: PredictorCard, learnt: Learnt | None = None) -> None:
+    """Write the predictor's files, then the card: a folder without card is unfinished.
+
+    Args:
+        folder: made if it does not exist.
+        predictor: fitted.
+        card: what it is.
+        learnt: what it learnt from, so that nobody tests on that; ``None`` if not known.
+
+    Raises:
+        OptionError: if the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"{folder} cannot be made: {error.strerror}; name another folder") from None
+    for name in (CARD, LEARNT):
+        (folder / name).unlink(missing_ok=True)
+    predictor.save(folder)
+    if learnt is not None:
+        write_json(folder / LEARNT, {metric: sorted(set(prints)) for metric, prints in learnt.items()})
+    trust = card.trust.to_json() if card.trust else None
+    write_json(folder / CARD, {"version": VERSION, **asdict(card), "trust": trust})
+
+
+def read_card(folder: Path) -> PredictorCard:
+    """What the predictor in ``folder`` is, without loading it.
+
+    Raises:
+        WeightsError: if the folder holds no predictor, or a damaged card.
     """
     path = folder / CARD
     if not path.is_file():
@@ -66,9 +111,35 @@ def load_predictor(folder: Path, registry: PluginRegistry) -> tuple[Predictor, P
         version = data.pop("version")
         if version != VERSION:
             raise WeightsError(f"{path} has version {version}; this aiop reads {VERSION}: update aiop")
-        card = PredictorCard(**{**data, "metric": Metric(**data["metric"])})
+        trust = Trust.from_json(data["trust"]) if data.get("trust") else None
+        return PredictorCard(**{**data, "metric": Metric(**data["metric"]), "trust": trust})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path} is damaged ({error}); train the predictor again") from error
+
+
+def load_predictor(folder: Path, registry: PluginRegistry) -> tuple[Predictor, PredictorCard]:
+    """A predictor ready to predict.
+
+    Raises:
+        WeightsError: if the folder holds no predictor, or a damaged one.
+        UnknownNameError: if its kind of predictor is not installed.
+    """
+    card = read_card(folder)
     predictor: Predictor = registry.create("predictor", card.predictor, card.options)
     predictor.load(folder)
     return predictor, card
+
+
+def read_learnt(folder: Path) -> dict[str, list[str]] | None:
+    """The fingerprints of what the predictor in ``folder`` learnt from, by metric; ``None`` if not known.
+
+    Raises:
+        WeightsError: if the list is damaged.
+    """
+    path = folder / LEARNT
+    try:
+        return {metric: list(prints) for metric, prints in json.loads(path.read_text()).items()}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise WeightsError(f"{path} is damaged ({error}); train the predictor again") from None

@@ -15,6 +15,10 @@ SHOWN: Mapping[str, str] = {"mae": "MAE", "spearman": "Spearman", "kendall": "Ke
 """The scores that tables show, by their key in results, and their headings."""
 
 
+RANKS = ("spearman", "kendall")
+"""Those of them that need no unit."""
+
+
 def finite_json(value: Any) -> Any:
     """``value`` with ``null`` for numbers that JSON cannot hold, such as an undefined correlation."""
     if isinstance(value, Mapping):
@@ -46,13 +50,73 @@ def score_text(interval: Sequence[float], key: str, metric: Metric) -> str:
     return f"{value}  [{low.removesuffix(' %')}, {high}]"
 
 
+def value_text(value: float, metric: Metric) -> str:
+    """A metric's value; a fraction as percent."""
+    return f"{100 * value:.2f} %" if metric.unit == "fraction" else f"{value:.4g} {metric.unit}".rstrip()
+
+
+def change_text(value: float, metric: Metric) -> str:
+    """A difference of two of a metric's values, with its sign; percentage points of a fraction."""
+    return f"{100 * value:+.3f}" if metric.unit == "fraction" else f"{value:+.4g}"
+
+
+def change_unit(metric: Metric) -> str:
+    """The unit of ``change_text``."""
+    return "percentage points" if metric.unit == "fraction" else metric.unit or "no unit"
+
+
+def interval_text(value: float, low: float | None, high: float | None, metric: Metric) -> str:
+    """A predicted value and, if there is one, its interval."""
+    if low is None or high is None:
+        return value_text(value, metric)
+    percent = metric.unit == "fraction"
+    ends = ", ".join(f"{100 * end:.2f}" if percent else f"{end:.4g}".replace("inf", "∞") for end in (low, high))
+    return f"{value_text(value, metric)} [{ends}]"
+
+
 def spread_text(values: Sequence[float], key: str, metric: Metric) -> str:
     """Mean ± deviation over seeds, and the range."""
-    known = [v for v in values if math.isfinite(v)]
-    if not known:
+    if not (known := [v for v in values if math.isfinite(v)]):
         return "–"
-    mean = sum(known) / len(known)
-    deviation = math.sqrt(sum((v - mean) ** 2 for v in known) / max(len(known) - 1, 1))
-    texts = [number_text(v, key, metric).removesuffix(" %") for v in (mean, deviation, min(known), max(known))]
+    texts = [number_text(v, key, metric).removesuffix(" %") for v in (*_mean_deviation(known), min(known), max(known))]
     unit = " %" if key == "mae" and metric.unit == "fraction" else ""
     return f"{texts[0]} ± {texts[1]}{unit}  [{texts[2]}, {texts[3]}]"
+
+
+def _mean_deviation(values: Sequence[float]) -> tuple[float, float]:
+    mean = sum(values) / len(values)
+    return mean, math.sqrt(sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1))
+
+
+def bootstrap_text(scores: Sequence[Mapping[str, Sequence[float]]], key: str, metric: Metric) -> str:
+    """The bootstrap interval of a score over seeds; empty where it is not defined."""
+    found = summary_of(scores).get(key)
+    if found is None:
+        return ""
+    low, high = (number_text(found[end], key, metric) for end in ("low", "high"))
+    return f"({low.removesuffix(' %')} … {high})"
+
+
+def summary_of(scores: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, dict[str, float]]:
+    """For each score its mean, deviation and range over seeds, and its bootstrap interval.
+
+    ``low`` and ``high`` are the means of the seeds' own intervals: seeds are tested on nearly
+    the same architectures, so that more of them do not make these fewer.
+    """
+    found = {}
+    for key in scores[0]:
+        known = [interval for item in scores if math.isfinite((interval := item[key])[0])]
+        if not known:
+            continue
+        values = [interval[0] for interval in known]
+        mean, deviation = _mean_deviation(values)
+        low, high = (_mean_deviation([interval[end] for interval in known])[0] for end in (1, 2))
+        found[key] = {
+            "mean": mean,
+            "deviation": deviation,
+            "min": min(values),
+            "max": max(values),
+            "low": low,
+            "high": high,
+        }
+    return found

@@ -6,15 +6,21 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aiop_core.contracts import Family, Metric
-from aiop_core.errors import AiopError, DataError, LabelError, SpecError
+from aiop_core.errors import DataError, LabelError, ModelError, SpecError
 from aiop_core.graph.model import GraphSet
 from aiop_core.options import suggest
+from aiop_core.pipeline.table_specs import ArchitectureReader, FamilySpecs, ModelSpellings, Parsed
 from aiop_core.pipeline.view import View
+from aiop_core.plugins import PluginRegistry
 from aiop_core.records.cache import GraphCache
+from aiop_core.records.combine import means, merged_isomorphic
 
 csv.field_size_limit(2**20)
 
@@ -91,10 +97,9 @@ def table_cache(
     input_hw: tuple[int, int],
     provenance: Mapping[str, Any],
     view: View,
+    score_columns: Sequence[str] = (),
 ) -> GraphCache:
-    """A table's labels with the graphs of the family's networks.
-
-    Rows of equal architectures are merged, their labels averaged, and the number said.
+    """A table's labels with the graphs of a family's networks.
 
     Args:
         path: a .csv or .parquet file.
@@ -106,53 +111,134 @@ def table_cache(
         input_hw: at which resolution the networks were measured.
         provenance: written into the cache.
         view: told how far it is.
+        score_columns: columns of numbers that stand beside the graphs; an empty cell is not known.
 
     Raises:
         DataError: if the table cannot be read.
-        LabelError: if a column is missing or a label is no finite number.
+        LabelError: if a column is missing, a label is no finite number, or a score no number.
         SpecError: if a row describes no architecture of the family.
     """
-    rows = read_columns(path, [label, *spec_columns])
-    architectures: dict[str, Any] = {}
-    values: dict[str, list[float]] = {}
+    reader = FamilySpecs(family_name, family, input_hw)
+    return _cache(path, reader, label, spec_columns, score_columns, unit, provenance, view)
+
+
+def models_cache(
+    registry: PluginRegistry,
+    path: Path,
+    *,
+    label: str,
+    spec_columns: Sequence[str],
+    unit: str,
+    input_shape: tuple[int, ...] | None,
+    provenance: Mapping[str, Any],
+    view: View,
+    score_columns: Sequence[str] = (),
+) -> GraphCache:
+    """A table's labels with the graphs of models as users spell them: ``timm:resnet18``, ``family:spec``, ``net.onnx``.
+
+    Args:
+        registry: knows families and zoos.
+        path: a .csv or .parquet file.
+        label: the column of measured values.
+        spec_columns: the one column of models.
+        unit: as in ``table_cache``.
+        input_shape: (channels, height, width), for models that leave it open.
+        provenance: written into the cache.
+        view: told how far it is.
+        score_columns: as in ``table_cache``.
+
+    Raises:
+        DataError: if the table cannot be read.
+        LabelError: as in ``table_cache``.
+        SpecError: if a row names no model, or one that has no graph.
+    """
+    if len(spec_columns) != 1:
+        raise LabelError(
+            f"models stand in one column, not in {', '.join(spec_columns)}; name it with --spec-columns, "
+            "or the family of the specs with --family"
+        )
+    reader = ModelSpellings(registry, input_shape)
+    return _cache(path, reader, label, spec_columns, score_columns, unit, provenance, view)
+
+
+def merge_isomorphic(cache: GraphCache, view: View) -> GraphCache:
+    """One entry for each different network, its labels averaged; the number is said."""
+    merged = merged_isomorphic(cache)
+    if len(merged) < len(cache):
+        view.say(
+            f"{len(cache)} architectures are {len(merged)} different networks: labels of isomorphic ones are averaged"
+        )
+    return merged
+
+
+def _cache(
+    path: Path,
+    reader: ArchitectureReader,
+    label: str,
+    spec_columns: Sequence[str],
+    score_columns: Sequence[str],
+    unit: str,
+    provenance: Mapping[str, Any],
+    view: View,
+) -> GraphCache:
+    """Rows of equal architectures are merged, their labels averaged, and the number said."""
+    rows = read_columns(path, list(dict.fromkeys([label, *spec_columns, *score_columns])))
+    numbers: dict[Parsed, int] = {}
+    kind, values = [], []
+    scores: dict[str, list[float]] = {name: [] for name in score_columns}
     for number, row in enumerate(rows, start=1):
         where = f"{path}, row {number}"
+        values.append(_label(row, label, unit, where))
+        for name in score_columns:
+            scores[name].append(_score(row, name, where))
         try:
-            value = float(row[label])
-        except (TypeError, ValueError):
-            raise LabelError(f"{where}: label '{label}' is {row[label]!r}, not a number") from None
-        if not math.isfinite(value):
-            raise LabelError(f"{where}: label '{label}' is {value}; remove the row or mend the label")
-        value = value / 100 if unit == "percent" else value
-        if unit in ("percent", "fraction") and not 0 <= value <= 1:
-            raise LabelError(f"{where}: label '{label}' is {row[label]}, outside the unit '{unit}'; see --label-unit")
-        try:
-            architecture = family.parse(spec_text(row, spec_columns))
-        except SpecError as error:
+            architecture = reader.parse(spec_text(row, spec_columns))
+        except (SpecError, ModelError) as error:
             raise SpecError(f"{where}: {error}") from error
-        architectures[architecture.spec] = architecture
-        values.setdefault(architecture.spec, []).append(value)
-    if unit == "percent" and all(v <= 0.01 for found in values.values() for v in found):
+        kind.append(numbers.setdefault(architecture, len(numbers)))
+    if unit == "percent" and max(values) <= 0.01:
         raise LabelError(f"{path}: no label '{label}' is over 1 %; if they are fractions, say --label-unit fraction")
-    if len(architectures) < len(rows):
-        view.say(f"{len(rows)} rows describe {len(architectures)} architectures: labels of equal ones are averaged")
+    if len(numbers) < len(rows):
+        view.say(f"{len(rows)} rows describe {len(numbers)} architectures: labels of equal ones are averaged")
     progress = view.stage("graphs")
     graphs = []
-    for done, architecture in enumerate(architectures.values(), start=1):
-        graphs.append(_graph(family, architecture, input_hw))
-        progress(done, len(architectures))
-    return GraphCache.of(
-        GraphSet.of(graphs),
-        [sum(v) / len(v) for v in values.values()],
-        list(architectures),
-        [family_name] * len(architectures),
+    for done, architecture in enumerate(numbers, start=1):
+        graphs.append(reader.graph(architecture))
+        progress(done, len(numbers))
+    of_kind = np.array(kind)
+    averaged = {name: means(np.array(column), of_kind, len(numbers)) for name, column in scores.items()}
+    cache = GraphCache.of(
+        replace(GraphSet.of(graphs), scores=averaged),
+        means(np.array(values), of_kind, len(numbers)),
+        [a.spec for a in numbers],
+        [a.family for a in numbers],
         Metric(label, "fraction" if unit == "percent" else unit),
         provenance,
     )
+    return replace(cache, score_sources={name: {"table": path.name, "column": name} for name in score_columns})
 
 
-def _graph(family: Family[Any], architecture: Any, input_hw: tuple[int, int]) -> Any:
+def _label(row: Mapping[str, Any], label: str, unit: str, where: str) -> float:
     try:
-        return family.graph(architecture, input_hw)
-    except AiopError as error:
-        raise SpecError(f"{architecture.spec} has no graph at {input_hw[0]}x{input_hw[1]}: {error}") from error
+        value = float(row[label])
+    except (TypeError, ValueError):
+        raise LabelError(f"{where}: label '{label}' is {row[label]!r}, not a number") from None
+    if not math.isfinite(value):
+        raise LabelError(f"{where}: label '{label}' is {value}; remove the row or mend the label")
+    value = value / 100 if unit == "percent" else value
+    if unit in ("percent", "fraction") and not 0 <= value <= 1:
+        raise LabelError(f"{where}: label '{label}' is {row[label]}, outside the unit '{unit}'; see --label-unit")
+    return value
+
+
+def _score(row: Mapping[str, Any], name: str, where: str) -> float:
+    cell = row[name]
+    try:
+        value = math.nan if cell is None or cell == "" else float(cell)
+    except (TypeError, ValueError):
+        raise LabelError(
+            f"{where}: score '{name}' is {cell!r}, not a number; leave it empty if it is not known"
+        ) from None
+    if math.isinf(value):
+        raise LabelError(f"{where}: score '{name}' is {cell!r}, not a number; leave it empty if it is not known")
+    return value

@@ -7,19 +7,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aiop_core.contracts import Family, Metric
+from aiop_core.contracts import Metric
 from aiop_core.errors import OptionError
-from aiop_core.options import options_dict, suggest
-from aiop_core.pipeline.collect import collect
-from aiop_core.pipeline.fit import Round, contenders, hold_out
+from aiop_core.options import options_dict
+from aiop_core.pipeline.adaptable import require_adaptable
+from aiop_core.pipeline.domain import Domain
+from aiop_core.pipeline.fit import Contender, contenders, fitted, hold_out
 from aiop_core.pipeline.provenance import provenance
+from aiop_core.pipeline.rounds import ROUNDS, Round, RoundLog
 from aiop_core.pipeline.saved import PredictorCard, save_predictor
 from aiop_core.pipeline.scores import write_json
-from aiop_core.pipeline.table import table_cache
+from aiop_core.pipeline.sources import Joined, Source, join, learnt_from
+from aiop_core.pipeline.trust import Coverage, Trust, learn_trust
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
-from aiop_core.records.cache import GraphCache
-from aiop_core.records.store import LabelStore
 
 DEFAULT_TRAIN_FRACTION = 0.8
 
@@ -34,6 +35,10 @@ class TrainPlan:
         sizes: how many labels to learn from, each tested on the rest; 80 % if ``None``.
         seeds: of splits and fits.
         device: a torch device.
+        apart: isomorphic graphs may be on both sides of a split, as in some published tables.
+        test_all: test on all labels, those that were learnt from included, likewise.
+        restart: do rounds again that are done.
+        save: also fit on all labels, and save that predictor.
     """
 
     out: Path
@@ -41,121 +46,155 @@ class TrainPlan:
     sizes: Sequence[int] | None
     seeds: Sequence[int]
     device: str
+    apart: bool = False
+    test_all: bool = False
+    restart: bool = False
+    save: bool = True
 
 
 @dataclass(frozen=True)
 class TrainResult:
     """All rounds of a training."""
 
-    cache: GraphCache
+    sources: Sequence[Source]
     rounds: list[Round]
     origin: Mapping[str, Any]
+    coverage: Coverage | None = None
 
-    def by_contender(self) -> dict[tuple[int, str], list[Round]]:
-        """The rounds of each (labels, contender), in their order."""
-        grouped: dict[tuple[int, str], list[Round]] = {}
-        for item in self.rounds:
-            grouped.setdefault((item.train, item.name), []).append(item)
+    @property
+    def labels(self) -> int:
+        """How many there are in all sources."""
+        return sum(len(source.cache) for source in self.sources)
+
+    def by_contender(self) -> dict[tuple[int, str, str], list[Round]]:
+        """The rounds of each (labels, source, contender); what is compared stands together."""
+        grouped: dict[tuple[int, str, str], list[Round]] = {}
+        order = [source.name for source in self.sources]
+        for item in sorted(self.rounds, key=lambda r: (r.train, order.index(r.source) if r.source else 0)):
+            grouped.setdefault((item.train, item.source, item.name), []).append(item)
         return grouped
 
     def to_json(self) -> dict[str, Any]:
         """What ``results.json`` holds and ``--json`` prints."""
         return {
-            "metric": asdict(self.cache.metric),
-            "labels": len(self.cache),
+            "metric": asdict(metric_of(self.sources)),
+            "labels": self.labels,
+            "sources": [source.to_json() for source in self.sources],
             "rounds": [asdict(r) for r in self.rounds],
+            "coverage": asdict(self.coverage) if self.coverage else None,
             "provenance": dict(self.origin),
         }
 
 
-def train(
-    registry: PluginRegistry, plan: TrainPlan, cache: GraphCache, graphs: Mapping[str, Any], view: View
-) -> TrainResult:
+def metric_of(sources: Sequence[Source]) -> Metric:
+    """What a predictor of these sources says: the one's metric, or a score by the name of the first that ranks."""
+    metric = sources[0].cache.metric
+    if len(sources) == 1:
+        return metric
+    return Metric(metric.name, "score", metric.higher_is_better, "ranks architectures; in no metric's unit")
+
+
+def make_folder(out: Path) -> None:
+    """Make a folder for results.
+
+    Raises:
+        OptionError: if that is not possible.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(f"--out {out} cannot be made: {error.strerror}; name another folder") from None
+
+
+def train(registry: PluginRegistry, plan: TrainPlan, sources: Sequence[Source], view: View) -> TrainResult:
     """Judge the predictor and all baselines, then save the predictor fitted on everything.
+
+    Several sources need a predictor that learns from several: it learns all of them at once
+    and is judged on each by the ranking alone; baselines learn each source by itself.
 
     Raises:
         SplitError: if a size leaves nothing to learn from or to test on.
+        OptionError: if the predictor cannot learn from several sources.
+        StoreError: if the folder holds rounds of other labels or options.
     """
-    try:
-        plan.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"--out {plan.out} cannot be made: {error.strerror}; name another folder") from None
+    if len(sources) > 1:
+        require_adaptable(registry, plan.predictor.name, "learn from several sources")
+    make_folder(plan.out)
     field = contenders(registry, plan.predictor.name, plan.predictor.options)
-    sizes = plan.sizes or [round(DEFAULT_TRAIN_FRACTION * len(cache))]
-    data = cache.labelled
+    joined = join(sources, apart=plan.apart)
+    sizes = plan.sizes or [round(DEFAULT_TRAIN_FRACTION * len(joined.data))]
+    identity = {
+        "labels": joined.digest,
+        "predictor": plan.predictor.to_json(runtime=False),
+        "baselines": [contender.name for contender in field[1:]],
+        "isomorphic graphs": "apart" if plan.apart else "together",
+        "test": "all" if plan.test_all else "rest",
+    }
+    names = [source.name for source in sources] if len(sources) > 1 else [""]
     rounds = hold_out(
         field,
-        data,
-        higher_is_better=cache.metric.higher_is_better,
+        joined.data,
+        groups=joined.groups,
+        names=names,
+        higher_is_better=metric_of(sources).higher_is_better,
         sizes=sizes,
         seeds=plan.seeds,
+        test_all=plan.test_all,
         device=plan.device,
         view=view,
+        log=RoundLog(plan.out / ROUNDS, identity, restart=plan.restart),
     )
-    origin = provenance() | {"seeds": list(plan.seeds)}
-    result = TrainResult(cache, rounds, origin)
-    cache = replace(cache, provenance={**cache.provenance, "graphs": dict(graphs)})
-    cache.save(plan.out / "graphs.safetensors")
+    result = TrainResult(sources, rounds, provenance() | {"seeds": list(plan.seeds)})
+    if len(sources) == 1:
+        cache = sources[0].cache
+        cache = replace(cache, provenance={**cache.provenance, "graphs": dict(sources[0].graphs)})
+        cache.save(plan.out / "graphs.safetensors")
     write_json(plan.out / "results.json", result.to_json())
-    predictor = field[0].make()
-    progress = view.stage(f"{plan.predictor.name}, all {len(cache)} labels")
-    predictor.fit(data, seed=plan.seeds[0], device=plan.device, progress=progress)
-    largest = [r for r in rounds if r.name == plan.predictor.name and r.train == max(sizes)]
-    card = PredictorCard(
-        plan.predictor.name,
-        options_dict(plan.predictor.options),
-        cache.metric,
-        dict(graphs),
-        len(cache),
-        largest[0].scores,
-        f"Trained on {largest[0].learnt} labels and tested on the other {largest[0].test}, seed {largest[0].seed}; "
-        f"the saved predictor learnt from all {len(cache)}. Intervals: 95 % bootstrap.",
-        origin,
-    )
-    save_predictor(plan.out / "predictor", predictor, card)
+    if plan.save:
+        result = _save(plan, field[0], joined, max(sizes), result, view)
+        write_json(plan.out / "results.json", result.to_json())
     return result
 
 
-def table_labels(
-    registry: PluginRegistry,
-    family: Selection,
-    path: Path,
-    *,
-    label: str,
-    unit: str,
-    spec_columns: Sequence[str],
-    input_hw: tuple[int, int] | None,
-    view: View,
-) -> tuple[GraphCache, dict[str, Any]]:
-    """A table's labels with graphs of the family's networks, and what these are made of."""
-    space: Family[Any] = registry.make(family)
-    hw = input_hw or space.input_hw
-    graphs = {"family": family.to_json(), "input_hw": list(hw)}
-    cache = table_cache(
-        path,
-        family_name=family.name,
-        family=space,
-        label=label,
-        spec_columns=spec_columns,
-        unit=unit,
-        input_hw=hw,
-        provenance=provenance() | {"table": path.name},
-        view=view,
+def _save(
+    plan: TrainPlan, contender: Contender, joined: Joined, size: int, result: TrainResult, view: View
+) -> TrainResult:
+    """Fit on all labels, and save that with what is known about it."""
+    seed, metric, sources = plan.seeds[0], metric_of(result.sources), result.sources
+    progress = view.stage(f"{contender.name}, all {result.labels} labels")
+    predictor = fitted(contender, joined.data, seed=seed, device=plan.device, progress=progress)
+    trust = Trust(None, Domain.of(joined.data.graphs))
+    if len(sources) == 1:
+        trust = learn_trust(
+            lambda labels: fitted(contender, labels, seed=seed, device=plan.device),
+            joined.data,
+            metric,
+            seed=seed,
+            view=view,
+            train=size,
+        )
+    mine = [r for r in result.rounds if r.name == contender.name and (r.train, r.seed) == (size, seed)]
+    tested = "all" if plan.test_all else "the other"
+    evaluation = f"Trained on {mine[0].learnt} labels and tested on {tested} {sum(r.test for r in mine)}, seed {seed}; "
+    if len(sources) > 1:
+        evaluation += f"scores are those on {mine[0].source}; "
+    card = PredictorCard(
+        contender.name,
+        options_dict(plan.predictor.options),
+        metric,
+        _shared_graphs(sources),
+        result.labels,
+        mine[0].scores,
+        f"{evaluation}the saved predictor learnt from all {result.labels}. Intervals: 95 % bootstrap.",
+        result.origin,
+        trust,
+        [{**s.to_json(), "scores": r.scores} for s, r in zip(sources, mine, strict=True)],
     )
-    return cache, graphs
+    save_predictor(plan.out / "predictor", predictor, card, learnt_from(sources, joined.prints))
+    return replace(result, coverage=trust.coverage)
 
 
-def run_labels(folder: Path, metric: str | None) -> tuple[GraphCache, dict[str, Any]]:
-    """The labels of a run folder for one metric, and what its graphs are made of.
-
-    Raises:
-        OptionError: if the run has several metrics and none is named, or not that one.
-    """
-    store = LabelStore(folder)
-    metrics = {table["name"]: Metric(**table) for table in store.identity["metrics"]}
-    if metric is None and len(metrics) > 1:
-        raise OptionError(f"{folder} has labels of several metrics; name one with --metric: {', '.join(metrics)}")
-    if metric is not None and metric not in metrics:
-        raise OptionError(f"{folder} has no labels of '{metric}'; {suggest(metric, metrics)}")
-    cache = collect(store, metrics[metric or next(iter(metrics))], provenance())
-    return cache, {"family": store.identity["family"], "task": store.identity["task"]}
+def _shared_graphs(sources: Sequence[Source]) -> dict[str, Any]:
+    """What the graphs of all sources are made of, where they agree."""
+    first, *others = (dict(source.graphs) for source in sources)
+    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}

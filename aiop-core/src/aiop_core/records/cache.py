@@ -1,8 +1,8 @@
 """The graph cache: graphs with one label each in one safetensors file.
 
 Any safetensors reader opens it: the columns of :class:`~aiop_core.graph.model.GraphSet` end to
-end, ``labels``, ``macs``, ``params``, and texts as bytes with offsets; the header says version,
-metric, unit, who counted the cost, and how the file was made.
+end, ``labels``, ``macs``, ``params``, ``scores.NAME`` for each score, and texts as bytes with offsets; the
+header says version, metric, unit, who counted the cost and gave the scores, and how the file was made.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ from aiop_core.records.labels import Labelled, Metric
 FORMAT = "aiop-graph-cache"
 VERSION = 1
 
+_SCORE = "scores."
+"""Begins the name of a score's tensor. Files of before there were scores have none, and their readers leave it out."""
+
 
 @dataclass(frozen=True, eq=False)
 class GraphCache:
@@ -44,10 +47,12 @@ class GraphCache:
         params: (n,) parameters.
         cost_source: who counted ``macs`` and ``params``.
         provenance: how the cache was made, as JSON values.
+        score_sources: for each of ``graphs.scores`` what gave it, as JSON values: a profiler with its version and
+            options, or a table.
 
     Raises:
         LabelError: if a label is not finite.
-        CacheError: if the columns do not have the same length.
+        CacheError: if the columns do not have the same length, or a source is that of no score.
     """
 
     graphs: GraphSet
@@ -59,6 +64,7 @@ class GraphCache:
     params: Int[np.ndarray, " n"]
     cost_source: str = cost.COST_SOURCE
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    score_sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         lengths = {len(x) for x in (self.graphs, self.labels, self.specs, self.families, self.macs, self.params)}
@@ -66,6 +72,8 @@ class GraphCache:
             raise CacheError(
                 f"a cache needs one label, spec, family and cost for each graph; lengths are {sorted(lengths)}"
             )
+        if strange := sorted(set(self.score_sources) - set(self.graphs.scores)):
+            raise CacheError(f"a cache names the source of the score '{strange[0]}', which its graphs do not have")
         bad = np.flatnonzero(~np.isfinite(self.labels))
         if len(bad):
             raise LabelError(
@@ -112,6 +120,7 @@ class GraphCache:
         tensors = {f"nodes.{name}": column for name, column in self.graphs.columns.items()}
         tensors |= {name: getattr(self.graphs, name) for name in ("edges", "node_offsets", "edge_offsets")}
         tensors |= {"labels": self.labels, "macs": self.macs, "params": self.params}
+        tensors |= {_SCORE + name: np.asarray(values, np.float64) for name, values in self.graphs.scores.items()}
         tensors |= _text("specs", self.specs) | _text("families", self.families)
         # safetensors writes a view's memory as it lies, not in the view's order
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
@@ -121,6 +130,7 @@ class GraphCache:
             "metric": json.dumps(asdict(self.metric)),
             "cost_source": self.cost_source,
             "provenance": json.dumps(dict(self.provenance)),
+            "scores": json.dumps({name: dict(source) for name, source in self.score_sources.items()}),
         }
         part = path.with_name(path.name + ".part")
         try:
@@ -150,7 +160,10 @@ class GraphCache:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
             graphs = GraphSet(
                 {name: tensors[f"nodes.{name}"] for name in NODE_COLUMNS},
-                *(tensors[name] for name in ("edges", "node_offsets", "edge_offsets")),
+                tensors["edges"],
+                tensors["node_offsets"],
+                tensors["edge_offsets"],
+                {name.removeprefix(_SCORE): values for name, values in tensors.items() if name.startswith(_SCORE)},
             )
             return cls(
                 graphs,
@@ -162,6 +175,7 @@ class GraphCache:
                 tensors["params"],
                 header["cost_source"],
                 json.loads(header["provenance"]),
+                json.loads(header.get("scores", "{}")),
             )
         except AiopError:
             raise

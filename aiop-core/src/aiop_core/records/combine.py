@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,14 +11,10 @@ import numpy as np
 from jaxtyping import Int
 
 from aiop_core.errors import CacheError, SplitError
+from aiop_core.graph.fingerprints import fingerprints
 from aiop_core.graph.model import GraphSet
 from aiop_core.records.cache import GraphCache
 from aiop_core.records.splits import holdout
-
-
-def fingerprints(graphs: GraphSet) -> list[str]:
-    """Each graph's fingerprint; equal ones are the same network."""
-    return [graph.fingerprint for graph in graphs]
 
 
 def take(cache: GraphCache, indices: Int[np.ndarray, " _"]) -> GraphCache:
@@ -36,15 +32,23 @@ def take(cache: GraphCache, indices: Int[np.ndarray, " _"]) -> GraphCache:
 
 def recounted(cache: GraphCache) -> GraphCache:
     """The cache with MACs and parameters counted on its graphs, whoever counted them before."""
-    return GraphCache.of(cache.graphs, cache.labels, cache.specs, cache.families, cache.metric, cache.provenance)
+    counted = GraphCache.of(cache.graphs, cache.labels, cache.specs, cache.families, cache.metric, cache.provenance)
+    return replace(counted, score_sources=cache.score_sources)
 
 
 @dataclass(frozen=True)
 class Merged:
-    """A merged cache, and what it lost: entries with the family, spec, graph and label of an earlier one."""
+    """A merged cache, and what it lost.
+
+    Attributes:
+        cache: all that the caches have in common.
+        repeats: how many entries had the family, spec, graph and label of an earlier one.
+        dropped_scores: those that not all caches have, or that have different sources.
+    """
 
     cache: GraphCache
     repeats: int
+    dropped_scores: Sequence[str] = ()
 
 
 def merge(caches: Sequence[tuple[str, GraphCache]], provenance: Mapping[str, Any]) -> Merged:
@@ -67,7 +71,10 @@ def merge(caches: Sequence[tuple[str, GraphCache]], provenance: Mapping[str, Any
         ):
             if ours != theirs:
                 raise CacheError(f"{first_name} has the {what} '{ours}' and {name} has '{theirs}'; {advice}")
-    parts = [cache for _, cache in caches]
+    given = [cache for _, cache in caches]
+    scores = [name for name in first.graphs.scores if all(_has_score(part, name, first) for part in given)]
+    dropped = sorted({name for part in given for name in part.graphs.scores} - set(scores))
+    parts = [with_scores(part, scores) for part in given]
     families = [family for part in parts for family in part.families]
     specs = [spec for part in parts for spec in part.specs]
     labels = np.concatenate([part.labels for part in parts])
@@ -88,12 +95,25 @@ def merge(caches: Sequence[tuple[str, GraphCache]], provenance: Mapping[str, Any
             "merged": [{"file": name, "provenance": dict(part.provenance)} for name, part in caches],
             **({"graphs": made_of[0]} if made_of[0] and all(made == made_of[0] for made in made_of) else {}),
         },
+        parts[0].score_sources,
     )
-    return Merged(take(whole, np.array(sorted(seen.values()))), len(labels) - len(seen))
+    return Merged(take(whole, np.array(sorted(seen.values()))), len(labels) - len(seen), dropped)
+
+
+def with_scores(cache: GraphCache, names: Collection[str]) -> GraphCache:
+    """The cache with these of its scores only."""
+    scores = {name: values for name, values in cache.graphs.scores.items() if name in names}
+    sources = {name: source for name, source in cache.score_sources.items() if name in names}
+    return replace(cache, graphs=replace(cache.graphs, scores=scores), score_sources=sources)
+
+
+def _has_score(cache: GraphCache, name: str, first: GraphCache) -> bool:
+    """Whether a cache has the score of ``first``: of that name, and from the same source."""
+    return name in cache.graphs.scores and cache.score_sources.get(name) == first.score_sources.get(name)
 
 
 def joined(sets: Sequence[GraphSet]) -> GraphSet:
-    """Sets of graphs end to end, without a loop over graphs."""
+    """Sets of graphs end to end, without a loop over graphs; of their scores those that all have."""
 
     def offsets(name: str) -> np.ndarray[Any, Any]:
         return np.concatenate([[0], np.cumsum(np.concatenate([np.diff(getattr(s, name)) for s in sets]))])
@@ -103,7 +123,34 @@ def joined(sets: Sequence[GraphSet]) -> GraphSet:
         np.concatenate([s.edges for s in sets], axis=1),
         offsets("node_offsets").astype(np.int64),
         offsets("edge_offsets").astype(np.int64),
+        {
+            name: np.concatenate([s.scores[name] for s in sets])
+            for name in sets[0].scores
+            if all(name in s.scores for s in sets)
+        },
     )
+
+
+def merged_isomorphic(cache: GraphCache) -> GraphCache:
+    """One entry for each different network, the first of its kind, with the mean label and the mean of known scores."""
+    prints = fingerprints(cache.graphs)
+    first: dict[str, int] = {}
+    kind = np.array([first.setdefault(fingerprint, len(first)) for fingerprint in prints], dtype=np.int64)
+    if len(first) == len(cache):
+        return cache
+    _, chosen = np.unique(kind, return_index=True)
+    single = take(cache, chosen)
+    scores = {name: means(values, kind, len(first)) for name, values in cache.graphs.scores.items()}
+    return replace(single, graphs=replace(single.graphs, scores=scores), labels=means(cache.labels, kind, len(first)))
+
+
+def means(values: np.ndarray[Any, Any], kind: np.ndarray[Any, Any], kinds: int) -> np.ndarray[Any, Any]:
+    """The mean of what is known in each group; NaN where nothing is."""
+    known = np.isfinite(values)
+    sums = np.bincount(kind[known], weights=values[known], minlength=kinds)
+    counts = np.bincount(kind[known], minlength=kinds)
+    averaged: np.ndarray[Any, Any] = np.divide(sums, counts, out=np.full(kinds, np.nan), where=counts > 0)
+    return averaged
 
 
 def split(cache: GraphCache, fractions: Sequence[float], *, seed: int) -> list[GraphCache]:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from aiop_core.errors import CacheError
+from aiop_core.graph.fingerprints import fingerprints
 from aiop_core.graph.ops import Op
 from aiop_core.records.cache import GraphCache
-from aiop_core.records.combine import fingerprints
 
 NODE_LISTS = (
     *("op", "h_in", "h_out", "w_in", "w_out", "c_in", "c_out", "kernel_h", "kernel_w"),
@@ -55,6 +55,7 @@ def write_parquet(cache: GraphCache, path: Path) -> None:
             "label": pa.array(cache.labels),
             "macs": pa.array(cache.macs),
             "params": pa.array(cache.params),
+            **{f"scores.{name}": pa.array(np.asarray(v), from_pandas=True) for name, v in graphs.scores.items()},
             **{
                 name: pa.ListArray.from_arrays(nodes, pa.array(np.ascontiguousarray(values)))
                 for name, values in zip(NODE_LISTS, per_node, strict=True)
@@ -68,6 +69,7 @@ def write_parquet(cache: GraphCache, path: Path) -> None:
         {
             "aiop.metric": json.dumps(asdict(cache.metric)),
             "aiop.cost_source": cache.cost_source,
+            "aiop.scores": json.dumps({name: dict(source) for name, source in cache.score_sources.items()}),
             "aiop.provenance": json.dumps(dict(cache.provenance)),
         }
     )

@@ -33,6 +33,7 @@ class Record:
         costs: metric name to the cost of that graph, with its source.
         scores: what profilers said, as ``profiler/number``.
         provenance: seed, seconds, device, versions.
+        score_sources: for each profiler its version and options.
     """
 
     family: str
@@ -43,6 +44,7 @@ class Record:
     costs: Mapping[str, Cost]
     scores: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    score_sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; graphs as compressed safetensors in base64."""
@@ -55,6 +57,7 @@ class Record:
             "costs": {name: asdict(cost) for name, cost in self.costs.items()},
             "scores": dict(self.scores),
             "provenance": dict(self.provenance),
+            "score_sources": {name: dict(source) for name, source in self.score_sources.items()},
         }
 
     @classmethod
@@ -74,6 +77,7 @@ class Record:
                 {name: Cost(**cost) for name, cost in data["costs"].items()},
                 data["scores"],
                 data["provenance"],
+                data.get("score_sources", {}),  # records of before there were any
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"a record lacks a field or has a wrong one: {error}") from error

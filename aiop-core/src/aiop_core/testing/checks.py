@@ -1,8 +1,8 @@
 """Running checks: each one is a plain function that raises if its promise is broken.
 
 The promises themselves are in :mod:`~aiop_core.testing.families`,
-:mod:`~aiop_core.testing.tasks`, :mod:`~aiop_core.testing.predictors` and
-:mod:`~aiop_core.testing.zoos`; a check's name is its function's, with spaces.
+:mod:`~aiop_core.testing.tasks`, :mod:`~aiop_core.testing.predictors`,
+:mod:`~aiop_core.testing.transfer` and :mod:`~aiop_core.testing.zoos`; a check's name is its function's, with spaces.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from aiop_core.contracts import Backbone, BaselineRegistration, Family, Predictor, Registration, Task, Zoo
+from aiop_core.contracts import (
+    AdaptableRegistration,
+    Backbone,
+    BaselineRegistration,
+    Family,
+    Predictor,
+    Registration,
+    Task,
+    Zoo,
+)
 from aiop_core.errors import AiopError, ContractError
 from aiop_core.options import build_options, option_fields, suggest
 from aiop_core.testing.randomness import no_global_randomness
@@ -76,6 +85,8 @@ def run_checks(
     registration: Registration[Any],
     options: Any = None,
     *,
+    adapt: Mapping[str, Any] | None = None,
+    tune: Mapping[str, Any] | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> list[CheckResult]:
     """Every check of what a plugin registers.
@@ -85,13 +96,16 @@ def run_checks(
         registration: what the hook returned.
         options: an instance of the registration's options, a mapping of values, or
             nothing for the defaults.
+        adapt: values of an adaptable predictor's ``adapt_options``; defaults where absent.
+        tune: likewise of its ``tune_options``.
         expected_failures: for names of checks, the reason why each cannot pass; one that
             passes all the same counts as failed.
 
     Raises:
         ContractError: if ``expected_failures`` names no check, or gives no reason.
     """
-    return [check.result() for check in _all_checks(kind, registration, options, expected_failures or {})]
+    checks = _all_checks(kind, registration, options, adapt or {}, tune or {}, expected_failures or {})
+    return [check.result() for check in checks]
 
 
 def conformance_tests(
@@ -99,17 +113,24 @@ def conformance_tests(
     registration: Registration[Any],
     options: Any = None,
     *,
+    adapt: Mapping[str, Any] | None = None,
+    tune: Mapping[str, Any] | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> pytest.MarkDecorator:
     """Parametrise a pytest function over the checks of :func:`run_checks`, as ``check``."""
     import pytest
 
-    checks = _all_checks(kind, registration, options, expected_failures or {})
+    checks = _all_checks(kind, registration, options, adapt or {}, tune or {}, expected_failures or {})
     return pytest.mark.parametrize("check", [pytest.param(c, id=c.name.replace(" ", "-")) for c in checks])
 
 
 def _all_checks(
-    kind: str, registration: Registration[Any], options: Any, expected_failures: Mapping[str, str]
+    kind: str,
+    registration: Registration[Any],
+    options: Any,
+    adapt: Mapping[str, Any],
+    tune: Mapping[str, Any],
+    expected_failures: Mapping[str, str],
 ) -> list[Check]:
     def create() -> Any:
         chosen = options
@@ -129,6 +150,8 @@ def _all_checks(
         checks += _predictor(create)
         if isinstance(registration, BaselineRegistration):
             checks.append(Check("a baseline asks a question", partial(_asks_a_question, registration)))
+        if isinstance(registration, AdaptableRegistration):
+            checks += _adaptable(create, registration, adapt, tune)
     elif kind == "zoo":
         checks += _zoo(cache(create))
     elif kind == "operation":
@@ -159,6 +182,22 @@ def _predictor(make: Callable[[], Predictor]) -> list[Check]:
     return [Check(_name(f), partial(f, make)) for f in PREDICTOR_CHECKS]
 
 
+def _adaptable(
+    make: Callable[[], Predictor],
+    registration: AdaptableRegistration[Any],
+    adapt: Mapping[str, Any],
+    tune: Mapping[str, Any],
+) -> list[Check]:
+    from aiop_core.testing.transfer import ADAPTABLE_CHECKS, MakeAdaptable
+
+    maker = MakeAdaptable(
+        make,
+        build_options(registration.adapt_options, adapt, prefix="adapt."),
+        build_options(registration.tune_options, tune, prefix="tune."),
+    )
+    return [Check(_name(f), partial(f, maker)) for f in ADAPTABLE_CHECKS]
+
+
 def _zoo(zoo: Callable[[], Zoo]) -> list[Check]:
     from aiop_core.testing.zoos import ZOO_CHECKS
 
@@ -186,10 +225,14 @@ def _must_fail(check: Check, reason: str) -> None:
 
 
 def _options_have_defaults_and_help(registration: Registration[Any]) -> None:
-    for field in option_fields(registration.options):
-        if not field.help:
-            raise ContractError(f"option '{field.name}' has no help; declare it with aiop_core.options.option")
-    build_options(registration.options, {})
+    types = [registration.options]
+    if isinstance(registration, AdaptableRegistration):
+        types += [registration.adapt_options, registration.tune_options]
+    for options in types:
+        for field in option_fields(options):
+            if not field.help:
+                raise ContractError(f"option '{field.name}' has no help; declare it with aiop_core.options.option")
+        build_options(options, {})
 
 
 def _asks_a_question(registration: BaselineRegistration[Any]) -> None:

@@ -7,11 +7,11 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from aiop_core.contracts import Labelled, Predictor, silent
+from aiop_core.contracts import Labelled, Predictor, Uncertain, silent
 from aiop_core.errors import AiopError, ContractError, WeightsError
 from aiop_core.graph.cost import macs
 from aiop_core.graph.model import GraphSet
@@ -36,20 +36,22 @@ def example() -> Labelled:
     return Labelled(graphs, 0.45 + 0.4 * (size - size.min()) / np.ptp(size) + noise)
 
 
-def _fitted(make: MakePredictor, labelled: Labelled | None = None) -> Predictor:
+def fitted(make: MakePredictor, labelled: Labelled | None = None) -> Predictor:
+    """A new predictor, fitted on the example or on ``labelled``."""
     predictor = make()
     predictor.fit(labelled or example(), seed=7, device="cpu", progress=silent)
     return predictor
 
 
-def _close(a: Any, b: Any) -> bool:
+def close(a: Any, b: Any) -> bool:
+    """Whether predictions are equal but for rounding."""
     return bool(np.allclose(a, b, rtol=_TOLERANCE, atol=_TOLERANCE))
 
 
 def predictions_are_one_finite_number_a_graph(make: MakePredictor) -> None:
     """``predict`` gives (n,) float64, finite, and in the labels' unit."""
     train = example()
-    found = _fitted(make).predict(train.graphs)
+    found = fitted(make).predict(train.graphs)
     described = f"{getattr(found, 'dtype', type(found).__name__)} of shape {np.shape(found)}"
     right = isinstance(found, np.ndarray) and found.dtype == np.float64 and found.shape == train.labels.shape
     require(right, f"predict gave {described} for {len(train)} graphs, expected float64 of shape {train.labels.shape}")
@@ -67,33 +69,33 @@ def fitting_is_seeded(make: MakePredictor) -> None:
     found = []
     for seed in (1, 2):
         with global_seed(seed):
-            found.append(_fitted(make).predict(example().graphs))
-    require(_close(*found), "two fits with seed 7 predict differently; use a generator made from the seed")
+            found.append(fitted(make).predict(example().graphs))
+    require(close(*found), "two fits with seed 7 predict differently; use a generator made from the seed")
 
 
 def predictions_do_not_depend_on_the_other_graphs(make: MakePredictor) -> None:
     """A graph's prediction is the same in any order, and alone."""
-    predictor, graphs = _fitted(make), example().graphs
+    predictor, graphs = fitted(make), example().graphs
     together = predictor.predict(graphs)
     order = np.random.default_rng(0).permutation(len(graphs))
-    require(_close(predictor.predict(graphs.take(order)), together[order]), "predictions change with the graphs' order")
-    require(_close(predictor.predict(graphs[:1]), together[:1]), "the first graph alone gets another prediction")
+    require(close(predictor.predict(graphs.take(order)), together[order]), "predictions change with the graphs' order")
+    require(close(predictor.predict(graphs[:1]), together[:1]), "the first graph alone gets another prediction")
 
 
 def saving_and_loading_keeps_predictions(make: MakePredictor) -> None:
     """What ``load`` reads back predicts what was saved."""
-    predictor, graphs = _fitted(make), example().graphs
+    predictor, graphs = fitted(make), example().graphs
     with tempfile.TemporaryDirectory() as folder:
         predictor.save(Path(folder))
         loaded = make()
         loaded.load(Path(folder))
-        require(_close(loaded.predict(graphs), predictor.predict(graphs)), "a loaded predictor predicts otherwise")
+        require(close(loaded.predict(graphs), predictor.predict(graphs)), "a loaded predictor predicts otherwise")
 
 
 def saving_writes_no_pickles(make: MakePredictor) -> None:
     """Files can be opened without running code that they hold."""
     with tempfile.TemporaryDirectory() as folder:
-        _fitted(make).save(Path(folder))
+        fitted(make).save(Path(folder))
         files = [path for path in Path(folder).rglob("*") if path.is_file()]
         require(bool(files), "save wrote no file")
         for path in files:
@@ -119,7 +121,7 @@ def labels_that_are_not_finite_are_refused(make: MakePredictor) -> None:
         labels = example().labels.copy()
         labels[3] = value
         try:
-            _fitted(make, replace(example(), labels=labels))
+            fitted(make, replace(example(), labels=labels))
         except AiopError:
             continue
         except Exception as error:
@@ -132,10 +134,28 @@ def fitting_leaves_its_inputs_alone(make: MakePredictor) -> None:
     source = example()
     columns = {name: column.copy() for name, column in source.graphs.columns.items()}
     given = Labelled(replace(source.graphs, columns=columns, edges=source.graphs.edges.copy()), source.labels.copy())
-    _fitted(make, given).predict(given.graphs)
+    fitted(make, given).predict(given.graphs)
     require(np.array_equal(given.labels, source.labels), "fit or predict changed the labels it was given")
     same = all(np.array_equal(columns[name], source.graphs.columns[name]) for name in columns)
     require(same and np.array_equal(given.graphs.edges, source.graphs.edges), "fit or predict changed the graphs")
+
+
+def a_spread_is_one_positive_number_a_graph(make: Callable[[], Predictor]) -> None:
+    """``spread``, where there is one, gives (n,) float64 above 0; the same when loaded, and for a graph alone."""
+    predictor, graphs = fitted(make), example().graphs
+    if not callable(getattr(predictor, "spread", None)):
+        return
+    found = cast(Uncertain, predictor).spread(graphs)
+    described = f"{getattr(found, 'dtype', type(found).__name__)} of shape {np.shape(found)}"
+    right = isinstance(found, np.ndarray) and found.dtype == np.float64 and found.shape == (len(graphs),)
+    require(right, f"spread gave {described} for {len(graphs)} graphs, expected float64 of shape {(len(graphs),)}")
+    require(bool((np.isfinite(found) & (found > 0)).all()), "spread gave numbers that are not finite and positive")
+    require(close(cast(Uncertain, predictor).spread(graphs[:1]), found[:1]), "the first graph alone has another spread")
+    with tempfile.TemporaryDirectory() as folder:
+        predictor.save(Path(folder))
+        loaded = make()
+        loaded.load(Path(folder))
+        require(close(cast(Uncertain, loaded).spread(graphs), found), "a loaded predictor has another spread")
 
 
 def _is_pickle(path: Path) -> bool:
@@ -155,5 +175,6 @@ PREDICTOR_CHECKS: tuple[Callable[[MakePredictor], None], ...] = (
     loading_from_an_empty_folder_is_refused,
     labels_that_are_not_finite_are_refused,
     fitting_leaves_its_inputs_alone,
+    a_spread_is_one_positive_number_a_graph,
 )
 """In the order in which an author meets them."""

@@ -186,7 +186,8 @@ class ReferencePredictor:
         self._weights: np.ndarray[Any, Any] | None = None
 
     @staticmethod
-    def _features(graphs: GraphSet) -> np.ndarray[Any, Any]:
+    def features(graphs: GraphSet) -> np.ndarray[Any, Any]:
+        """(graphs, 4): one, and the logarithms of MACs, parameters and nodes."""
         sizes = np.stack([cost.macs(graphs), cost.params(graphs), graphs.sizes], axis=1)
         return np.concatenate([np.ones((len(graphs), 1)), np.log1p(sizes)], axis=1)
 
@@ -194,7 +195,7 @@ class ReferencePredictor:
         """Solve once; neither ``seed`` nor ``device`` matters."""
         if not np.isfinite(train.labels).all():
             raise LabelError("labels hold a value that is not finite; drop those records")
-        self._weights = np.linalg.lstsq(self._features(train.graphs), train.labels, rcond=1e-6)[0]
+        self._weights = np.linalg.lstsq(self.features(train.graphs), train.labels, rcond=1e-6)[0]
         progress(1, 1)
         return FitReport({"mae": float(np.abs(self.predict(train.graphs) - train.labels).mean())})
 
@@ -202,7 +203,7 @@ class ReferencePredictor:
         """A weighted sum of the features."""
         if self._weights is None:
             raise WeightsError("the reference predictor is not fitted yet; call fit or load")
-        predicted: np.ndarray[Any, Any] = self._features(graphs) @ self._weights
+        predicted: np.ndarray[Any, Any] = self.features(graphs) @ self._weights
         return predicted
 
     def save(self, folder: Path) -> None:

@@ -18,6 +18,13 @@ def _arithmetic(op: Op, recorder: Recorder, call: Call) -> Value:
     return recorder.arithmetic(op, call.values, call.shapes[0])
 
 
+def _product(recorder: Recorder, call: Call) -> Value:
+    """Times the number 0, a tensor of zeros is left."""
+    if any(type(factor) in (int, float) and factor == 0 for factor in call.args):
+        return recorder.emit(Op.Zero, call.values, call.shapes[0])
+    return recorder.arithmetic(Op.Mul, call.values, call.shapes[0])
+
+
 def _unchanged(recorder: Recorder, call: Call) -> Value:
     """Arithmetic with numbers only."""
     x = call.flowing
@@ -131,7 +138,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(["neg", "conj", "real", "nan_to_num", "positive", "masked_fill", "fill", "zero"], _unchanged),
     **dict.fromkeys(["add", "_add_relu"], partial(_arithmetic, Op.Add)),
     **dict.fromkeys(["sub", "rsub"], partial(_arithmetic, Op.Sub)),
-    **dict.fromkeys(["mul"], partial(_arithmetic, Op.Mul)),
+    "mul": _product,
     **dict.fromkeys(["div"], partial(_arithmetic, Op.Div)),
     **dict.fromkeys(["maximum", "fmax"], partial(_arithmetic, Op.Max)),
     **dict.fromkeys(["minimum", "fmin"], partial(_arithmetic, Op.Min)),

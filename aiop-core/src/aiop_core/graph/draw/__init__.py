@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from aiop_core.errors import GraphError
-from aiop_core.graph.draw.scene import KIND_COLOURS, Scene
+from aiop_core.graph.draw.scene import KIND_COLOURS, Scene, Wholes
 from aiop_core.graph.model import Graph
 
 __all__ = ["SUFFIXES", "Scene", "draw"]
@@ -27,6 +27,8 @@ def draw(
     expand: bool = False,
     heat: Mapping[str, np.ndarray[Any, Any]] | None = None,
     colour: str = KIND_COLOURS,
+    whole: Wholes | None = None,
+    note: str = "",
 ) -> None:
     """Draw a graph into a file, in one piece; an older drawing there is replaced.
 
@@ -37,13 +39,15 @@ def draw(
         expand: draw every node instead of each kind of block once.
         heat: values by name, one for each node, that the page can show as colours.
         colour: ``kind``, ``MACs``, ``parameters`` or a name in ``heat``.
+        whole: values of boxes that are not the sum of their nodes', see :class:`Scene`.
+        note: shown with the graph's size below the title, such as a predicted value.
 
     Raises:
         GraphError: if the suffix is none of these, the file cannot be written, values do not
             fit the graph, or a .png is asked for and cannot be rendered.
     """
     check_path(path)
-    scene = Scene(graph, path.stem if title is None else title, heat or {}, colour)
+    scene = Scene(graph, path.stem if title is None else title, heat or {}, colour, whole or {}, note)
     content = _render(scene, path.suffix.lower(), expand=expand)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:

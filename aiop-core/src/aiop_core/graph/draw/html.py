@@ -63,6 +63,7 @@ def _data(scene: Scene, *, expand: bool) -> dict[str, Any]:
             },
         },
         "values": {name: [_short(v) for v in values.tolist()] for name, values in scene.values.items()},
+        "whole": {name: {f"{a}-{b}": _short(v) for (a, b), v in known.items()} for name, known in scene.whole.items()},
         "order": outline.order,
         "reads": outline.reads,
         "root": _item(outline, outline.root, repeats_closed(outline.root)),

@@ -181,6 +181,12 @@ const nodesOf = (box, at) => {
   return box.shifts.flatMap((shift) => positions.map((p) => order[p + shift]));
 };
 const total = (name, list) => list.reduce((sum, node) => sum + data.values[name][node], 0);
+/** What a box, or its row at position `at`, shows: of all copies that it stands for together. */
+const valueOf = (name, box, at) => {
+  const known = at === undefined ? data.whole[name] || {} : {};
+  const whole = box.shifts.map((s) => known[`${box.item.lo + s}-${box.item.hi + s}`]);
+  return whole.includes(undefined) ? total(name, nodesOf(box, at)) : whole.reduce((a, b) => a + b, 0);
+};
 const shapeOf = (node, which) => [0, 2, 4].map((n) => nodes.resolution[node][n + which]).join("×");
 const rowsOf = (item) => Array.from({ length: item.hi - item.lo }, (_, n) => item.lo + n);
 
@@ -199,9 +205,9 @@ function heatColour(value) {
 }
 
 /** The fill of a row or closed block, and the class that keeps its text readable. */
-function paint(list, kind) {
+function paint(box, at, kind) {
   if (colour.value === "kind") return kind ? [`var(--${kind})`, kind] : ["var(--closed)", ""];
-  const [r, g, b] = heatColour(total(colour.value, list));
+  const [r, g, b] = heatColour(valueOf(colour.value, box, at));
   return [`rgb(${r} ${g} ${b})`, 0.299 * r + 0.587 * g + 0.114 * b < 140 ? "on-dark" : "on-light"];
 }
 
@@ -224,7 +230,7 @@ const marks = (list) => (list.some((n) => hits.has(n)) ? " hit" : "") + (list.in
 function drawStack(box, n) {
   return rowsOf(box.item).map((at, row) => {
     const node = order[at], list = nodesOf(box, at), y = box.y + row * size.ROW_HEIGHT;
-    const [words, shape] = nodes.caption[node], [fill, style] = paint(list, nodes.kind[node]);
+    const [words, shape] = nodes.caption[node], [fill, style] = paint(box, at, nodes.kind[node]);
     const room = size.BOX_WIDTH - 24 - 6.1 * shape.length;
     const squeeze = 7 * words.length > room ? `textLength="${room.toFixed(0)}" lengthAdjust="spacingAndGlyphs"` : "";
     const arcs = data.reads[at].filter((s) => s >= box.item.lo && s < at - 1).map((s) => {
@@ -243,7 +249,7 @@ function drawBlock(box, n) {
   const { item, x, y, width } = box, list = nodesOf(box), isRun = item.kind === "run";
   const copies = copiesOf(box);
   const cost = `${list.length} nodes · ${amount(total("MACs", list))} MACs`;
-  const [fill, style] = box.open ? ["", ""] : paint(list, null);
+  const [fill, style] = box.open ? ["", ""] : paint(box, undefined, null);
   const nameEnd = x + 14 + 9 * item.name.length, chip = 27 + 7 * String(copies).length;
   const times = copies < 2 ? "" : `<g class="times" data-run="${(isRun ? item : box.run).id}" role="button" tabindex="0" aria-label="${isRun ? "Fold" : "Show"} all ${copies} copies">`
     + rect(nameEnd, y + 4, chip, 16, 'rx="8"') + text(nameEnd + chip / 2, y + 16, `× ${copies}`) + "</g>";
@@ -259,7 +265,7 @@ function draw() {
   scene = place(root, [0]);
   const byKind = colour.value !== "kind";
   most = byKind ? Math.max(0, ...scene.boxes.filter((b) => !b.open).flatMap((b) =>
-    (b.item.kind === "stack" ? rowsOf(b.item) : [undefined]).map((at) => Math.abs(total(colour.value, nodesOf(b, at)))))) : 0;
+    (b.item.kind === "stack" ? rowsOf(b.item) : [undefined]).map((at) => Math.abs(valueOf(colour.value, b, at))))) : 0;
   const lines = scene.lines.sort((a, b) => b.quiet - a.quiet).map((line) =>
     `<path class="line${line.quiet ? " quiet" : ""}" d="${path(line.points)}"${line.arrow ? ' marker-end="url(#arrow)"' : ""}/>`);
   const drawn = scene.boxes.map((box, n) => [box.open, box.item.kind === "stack" ? drawStack(box, n) : drawBlock(box, n)]);
@@ -282,7 +288,7 @@ function drawLegend() {
   const stops = signed ? [...data.ramps.cool].reverse().concat(data.ramps.heat) : data.ramps.heat;
   legend.innerHTML = `<summary>${escaped(colour.value)}</summary><div>${signed ? amount(-most) : 0}`
     + `<span class="ramp" style="background:linear-gradient(to right,${ramp(stops)})"></span>${amount(most)}</div>`
-    + "<small>square-root scale; a folded box shows the sum of what it stands for</small>";
+    + `<small>square-root scale; ${colour.value in data.whole ? "a closed block as a whole, copies summed" : "a folded box shows the sum of what it stands for"}</small>`;
 }
 
 // --- Moving and zooming ---------------------------------------------------------------------
@@ -429,8 +435,8 @@ $$("previous").addEventListener("click", () => step(-1));
 function facts(box, p) {
   const list = nodesOf(box, p), row = p !== undefined, node = order[p];
   const share = (name) => {
-    const all = data.values[name].reduce((a, b) => a + b, 0), own = total(name, list);
-    return amount(own) + (all > 0 && own >= 0 ? ` (${((100 * own) / all).toFixed(1)} %)` : "");
+    const all = data.values[name].reduce((a, b) => a + b, 0), own = valueOf(name, box, p);
+    return amount(own) + (all > 0 && !data.values[name].some((v) => v < 0) ? ` (${((100 * own) / all).toFixed(1)} %)` : "");
   };
   const some = (positions) => positions.slice(0, 8).map((q) => `#${order[q]}`).join(" ") + (positions.length > 8 ? " …" : "");
   const told = [];

@@ -18,6 +18,8 @@ from aiop_core.graph.model import NODE_COLUMNS, Graph
 
 Values = np.ndarray[Any, Any]
 
+Wholes = Mapping[str, Mapping[tuple[int, int], float]]
+
 HEAT = ((255, 247, 224), (254, 217, 142), (254, 153, 41), (204, 76, 2), (110, 30, 4))
 """From nothing to the most."""
 
@@ -37,6 +39,9 @@ class Scene:
         title: whose graph it is; shown as it is, escaped.
         heat: further values by name, one for each node, beside MACs and parameters.
         colour: ``kind``, ``MACs``, ``parameters`` or a name in ``heat``.
+        whole: by a name in ``heat``, values of boxes that are not the sum of their nodes';
+            a box is known by its first position in the outline's order and one after its last.
+        note: shown before the summary, such as a predicted value.
 
     Raises:
         GraphError: if values do not fit the graph's nodes or are not finite, or ``colour`` is none of these.
@@ -46,6 +51,8 @@ class Scene:
     title: str
     heat: Mapping[str, Values] = field(default_factory=dict)
     colour: str = KIND_COLOURS
+    whole: Wholes = field(default_factory=dict)
+    note: str = ""
 
     def __post_init__(self) -> None:
         for name, values in self.heat.items():
@@ -82,9 +89,10 @@ class Scene:
 
     @property
     def summary(self) -> str:
-        """Nodes, MACs and parameters in one line."""
+        """The note, and nodes, MACs and parameters, in one line."""
         macs, params = (int(self.values[name].sum()) for name in ("MACs", "parameters"))
-        return f"{len(self.graph):,} nodes · {amount(macs)} MACs · {amount(params)} parameters"
+        size = f"{len(self.graph):,} nodes · {amount(macs)} MACs · {amount(params)} parameters"
+        return f"{self.note} · {size}" if self.note else size
 
     def nodes(self, box: Box, at: int | None = None) -> list[int]:
         """The nodes that a box stands for, or those of its row at position ``at``."""
@@ -94,6 +102,21 @@ class Scene:
     def total(self, name: str, nodes: list[int]) -> float:
         """The sum of some nodes' values."""
         return float(self.values[name][nodes].sum())
+
+    def value(self, name: str, box: Box, at: int | None = None) -> float:
+        """What a box or its row at position ``at`` shows: of all copies that it stands for together."""
+        known = self.whole.get(name, {}) if at is None else {}
+        spans = [(box.item.lo + shift, box.item.hi + shift) for shift in box.shifts]
+        if all(span in known for span in spans):
+            return sum(known[span] for span in spans)
+        return self.total(name, self.nodes(box, at))
+
+    @property
+    def heat_note(self) -> str:
+        """How the colours are to be read."""
+        if self.colour in self.whole:
+            return "square-root scale; a closed block as a whole, copies summed"
+        return "square-root scale; a folded box shows the sum of what it stands for"
 
 
 def heat_colour(value: float, most: float) -> tuple[int, int, int]:

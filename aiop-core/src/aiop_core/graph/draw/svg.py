@@ -70,7 +70,7 @@ class _Painter:
             self.most = max(abs(self._value(box, at)) for box in boxes if not box.is_open for at in _rows(box))
 
     def _value(self, box: Box, at: int | None) -> float:
-        return self.scene.total(self.scene.colour, self.scene.nodes(box, at))
+        return self.scene.value(self.scene.colour, box, at)
 
     def fill(self, box: Box, at: int | None) -> tuple[str, bool]:
         """The colour of a box or of one of its rows, and whether text on it is white."""
@@ -153,8 +153,10 @@ class _Painter:
         stops = "".join(
             f'<stop offset="{n / (len(ramp) - 1):.3f}" stop-color="rgb{colour}"/>' for n, colour in enumerate(ramp)
         )
-        note = "square-root scale; a folded box shows the sum of what it stands for"
-        words = [f"{self.scene.colour}: {amount(-self.most) if signed else 0}", f"{amount(self.most)}    {note}"]
+        words = [
+            f"{self.scene.colour}: {amount(-self.most) if signed else 0}",
+            f"{amount(self.most)}    {self.scene.heat_note}",
+        ]
         start = x + 7 * len(words[0]) + 8
         parts = [
             f'<defs><linearGradient id="heat">{stops}</linearGradient></defs>',

@@ -34,6 +34,13 @@ def _arithmetic(op: Op, recorder: Recorder, call: Call) -> Value:
     return reduce(two, call.values)
 
 
+def _product(recorder: Recorder, call: Call) -> Value:
+    """Times the number 0, a tensor of zeros is left."""
+    if any(known is not None and known.size == 1 and not known.any() for known in call.contents):
+        return unary(Op.Zero, recorder, call)
+    return _arithmetic(Op.Mul, recorder, call)
+
+
 def _unchanged(recorder: Recorder, call: Call) -> Value:
     """Arithmetic with numbers only."""
     x = call.flowing
@@ -157,7 +164,7 @@ RULES: dict[str, Rule] = {
     **_each("Add Sum", _arithmetic, Op.Add),
     **_each("Mean", _arithmetic, Op.Add),  # a sum, and arithmetic with a number
     **_each("Sub", _arithmetic, Op.Sub),
-    **_each("Mul BitShift", _arithmetic, Op.Mul),
+    **_each("BitShift", _arithmetic, Op.Mul),
     **_each("Div", _arithmetic, Op.Div),
     **_each("Max", _arithmetic, Op.Max),
     **_each("Min", _arithmetic, Op.Min),
@@ -177,6 +184,7 @@ RULES: dict[str, Rule] = {
     "HardSwish": _hard_swish,
     "LpNormalization": _normalised,
     "Mish": _mish,
+    "Mul": _product,
     "Neg": _unchanged,
     "Pow": _power,
     "ReduceSumSquare": _sum_of_squares,

@@ -166,4 +166,5 @@ def _of_cache(path: Path, index: int | None) -> NamedGraph:
     cache = GraphCache.load(path)
     if index is None or index >= len(cache):
         raise ModelError(f"{path} holds {len(cache)} graphs; name one as {path}#0 to {path}#{len(cache) - 1}")
-    return NamedGraph(cache.specs[index], cache.graphs[index])
+    scores = {name: float(values[index]) for name, values in cache.graphs.scores.items()}
+    return NamedGraph(cache.specs[index], cache.graphs[index], scores)

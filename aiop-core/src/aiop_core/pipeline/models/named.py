@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiop_core.graph.model import Graph
@@ -13,10 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NamedGraph:
-    """A graph and what to call it: a canonical spec, or the spelling it was given by."""
+    """A graph and what to call it: a canonical spec, or the spelling it was given by.
+
+    Attributes:
+        name: what to call it.
+        graph: its graph.
+        scores: numbers that are stored beside it, by name.
+    """
 
     name: str
     graph: Graph
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The cell-based search spaces with published labels, as families of aiop."""

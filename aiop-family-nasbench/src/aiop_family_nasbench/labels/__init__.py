@@ -1,0 +1,1 @@
+"""The benchmarks' published files of labels, as tables."""

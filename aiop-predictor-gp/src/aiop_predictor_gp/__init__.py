@@ -1,0 +1,1 @@
+"""Predictor `gp`: Gaussian processes on what a computation graph is made of and how it is connected."""

@@ -1,0 +1,284 @@
+"""The predictor ``gp``: graphs in, metric values and their uncertainty out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from jaxtyping import Float
+from safetensors.numpy import load_file, save_file
+
+from aiop_core.contracts import FitReport, Labelled, NoOptions, Progress
+from aiop_core.errors import OptionError, WeightsError
+from aiop_core.graph.model import GraphSet
+from aiop_core.options import build_options, options_dict, suggest
+from aiop_core.records.scaling import checked_labels
+from aiop_predictor_gp.learner import Learner
+from aiop_predictor_gp.options import GpOptions, GpTuneOptions
+from aiop_predictor_gp.reading import Table, Vocabulary, scores, structure
+from aiop_predictor_gp.targets import Target
+from aiop_predictor_gp.transfer import Source, Summary, readings, restored, state
+
+ARRAYS_FILE, SETTINGS_FILE = "gp.safetensors", "gp.json"
+
+FORMAT = 1
+"""Version of both files; raised when an older reader would misread them."""
+
+FIRST = "pretraining"
+"""What a data set that ``fit`` learnt is called; with several, ``pretraining0``, ``pretraining1`` …"""
+
+AVERAGE = "average"
+
+
+class GpPredictor:
+    """A :class:`~aiop_core.contracts.Predictor` that is adaptable, uncertain, and comes to a target by its graphs.
+
+    It reads every graph as numbers in blocks (:mod:`~aiop_predictor_gp.reading`) and learns
+    labels from them by Gaussian processes. Earlier data sets are further blocks.
+    """
+
+    def __init__(self, options: GpOptions) -> None:
+        self.options = options
+        self._forget()
+
+    def _forget(self) -> None:
+        """Become as new."""
+        self.tuning = GpTuneOptions()
+        self.sources: dict[str, Source] = {}
+        self.target: Summary | None = None
+        self.vocabulary = Vocabulary()
+        self.scores: tuple[str, ...] = ()
+        self.learner: Learner | None = None
+        self.reads_sources = False
+        self.line: tuple[float, float] | None = None
+        self.device = "cpu"
+
+    # --- learning --------------------------------------------------------------------
+
+    def fit(self, train: Labelled, *, seed: int, device: str, progress: Progress) -> FitReport:
+        """Learn from ``train`` alone; the same seed gives the same predictor.
+
+        Raises:
+            LabelError: if there are no labels, or one is not finite.
+        """
+        labels = checked_labels(train.labels)
+        sets = np.zeros(len(labels), dtype=np.int64) if train.sets is None else train.sets
+        first = np.flatnonzero(sets == sets.min())
+        table = structure(train.graphs)
+        self._forget()
+        self.device = device
+        several = len(np.unique(sets)) > 1
+        for number in np.unique(sets):
+            rows = np.flatnonzero(sets == number)
+            name = f"{FIRST}{number}" if several else FIRST
+            self.sources[name] = Source({block: values[rows] for block, values in table.items()}, labels[rows])
+        self._learn(train.graphs.take(first), labels[first], None, seed=seed, progress=progress)
+        return FitReport(self._report(len(first)))
+
+    def adapt(
+        self, name: str, source: Labelled, options: NoOptions, *, seed: int, device: str, progress: Progress
+    ) -> FitReport:
+        """Learn a further data set; what was learnt before stays as it is.
+
+        Raises:
+            LabelError: if there are no labels, or one is not finite.
+            OptionError: if the name was used before.
+            WeightsError: if nothing was fitted or loaded before.
+        """
+        self._fitted()
+        if name in (*self.sources, AVERAGE):
+            raise OptionError(f"'{name}' names a data set already ({', '.join(self.sources)}, {AVERAGE}); use another")
+        labels = checked_labels(source.labels)
+        self.device = device
+        self.sources[name] = Source(structure(source.graphs), labels)
+        self.learner, self.line, self.target = None, None, None
+        progress(1, 1)
+        return FitReport({"labels": float(len(labels)), "data_sets": float(len(self.sources))})
+
+    def align(self, graphs: GraphSet) -> None:
+        """Come to a target by its graphs alone, without labels: ``predict`` then ranks them.
+
+        Raises:
+            WeightsError: if nothing was fitted or loaded before.
+        """
+        self._fitted()
+        if len(graphs):
+            self.target, self.learner, self.line = Summary.of(structure(graphs)), None, None
+
+    def tune(
+        self, target: Labelled, options: GpTuneOptions, *, seed: int, device: str, progress: Progress
+    ) -> FitReport:
+        """Come to a target by few labels, and by its graphs where ``align`` was not called.
+
+        Raises:
+            LabelError: if there are no labels, or one is not finite.
+            OptionError: if the options name a data set that was not learnt.
+            WeightsError: if nothing was fitted or loaded before.
+        """
+        self._fitted()
+        labels = checked_labels(target.labels)
+        names = [*self.sources, AVERAGE]
+        if options.adapter not in names:
+            raise OptionError(f"adapter is '{options.adapter}'; {suggest(options.adapter, names)}")
+        self.tuning, self.device = options, device
+        table = structure(target.graphs)
+        if self.target is None:
+            self.target = Summary.of(table)
+        if options.what == "scaling":
+            self.learner = None
+            self.line = _line(self._transferred(table), labels)
+            progress(1, 1)
+            return FitReport({"labels": float(len(labels))})
+        self.line = None
+        self._learn(target.graphs, labels, table, seed=seed, progress=progress)
+        return FitReport(self._report(len(labels)))
+
+    def _learn(
+        self, graphs: GraphSet, labels: np.ndarray[Any, Any], table: Table | None, *, seed: int, progress: Progress
+    ) -> None:
+        """Fit the learner that predicts from now on; earlier data sets are read if this is a target."""
+        self.reads_sources = table is not None
+        self.vocabulary = Vocabulary.of(graphs)
+        self.scores = tuple(sorted(graphs.scores)) if self.options.scores else ()
+        self.learner = Learner.fit(
+            self._read(graphs, table), labels, self.options, seed=seed, device=self.device, progress=progress
+        )
+
+    # --- predicting ------------------------------------------------------------------
+
+    def predict(self, graphs: GraphSet) -> Float[np.ndarray, " n"]:
+        """One value for each graph: in the labels' unit after ``fit`` or ``tune``, else only a rank.
+
+        Raises:
+            WeightsError: if nothing was fitted or loaded before.
+        """
+        self._fitted()
+        if not len(graphs):
+            return np.zeros(0)
+        if self.learner is not None:
+            return self.learner.labels(self._read(graphs))
+        found = self._transferred(structure(graphs))
+        if self.line is not None:
+            return self.line[0] + self.line[1] * found
+        return Target.rank(next(iter(self.sources.values())).labels).inverse(found)
+
+    def spread(self, graphs: GraphSet) -> Float[np.ndarray, " n"]:
+        """A deviation for each graph, in the labels' unit; constant where only a scale was learnt.
+
+        Raises:
+            WeightsError: if nothing was fitted or loaded before.
+        """
+        self._fitted()
+        if self.learner is None or not len(graphs):
+            return np.ones(len(graphs))
+        return self.learner.spread(self._read(graphs))
+
+    def _read(self, graphs: GraphSet, table: Table | None = None) -> dict[str, np.ndarray[Any, Any]]:
+        """All blocks that the learner knows."""
+        table = structure(graphs) if table is None else table
+        read = {**table, **self.vocabulary.counts(graphs)}
+        if self.scores:
+            read["scores"] = scores(graphs, self.scores)
+        if self.reads_sources:
+            read["readings"] = np.stack(
+                [column for name in sorted(self._asked()) for column in self._readings(name, table)], axis=1
+            )
+        return read
+
+    def _readings(self, name: str, table: Table) -> list[np.ndarray[Any, Any]]:
+        source = self.sources[name]
+        return readings(source, source.learnt(self.options, device=self.device), self.target, table)
+
+    def _transferred(self, table: Table) -> Float[np.ndarray, " n"]:
+        """The mean of what the asked data sets say, in deviations of their labels."""
+        mean: np.ndarray[Any, Any] = np.mean([self._readings(name, table)[0] for name in sorted(self._asked())], axis=0)
+        return mean
+
+    def _asked(self) -> list[str]:
+        return list(self.sources) if self.tuning.adapter == AVERAGE else [self.tuning.adapter]
+
+    # --- files -----------------------------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """Write arrays and settings into an existing folder.
+
+        Raises:
+            WeightsError: if nothing was fitted or loaded before.
+        """
+        self._fitted()
+        arrays, learner = self.learner.state("learner") if self.learner else ({}, None)
+        arrays |= state(self.sources, self.target)
+        arrays |= {f"word{i}": known for i, known in enumerate(self.vocabulary.known)}
+        settings = {
+            "format": FORMAT,
+            "version": metadata.version("aiop-predictor-gp"),
+            "options": options_dict(self.options),
+            "tuning": options_dict(self.tuning),
+            "sources": list(self.sources),
+            "aligned": self.target is not None,
+            "words": len(self.vocabulary.known),
+            "scores": list(self.scores),
+            "learner": learner,
+            "reads_sources": self.reads_sources,
+            "line": self.line,
+        }
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / ARRAYS_FILE)
+        (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        """Become what was saved there, options included.
+
+        Raises:
+            WeightsError: if a file is missing, damaged, or of another version.
+        """
+        try:
+            settings: Any = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
+            arrays = load_file(folder / ARRAYS_FILE)
+            if settings["format"] != FORMAT:
+                raise WeightsError(
+                    f"'gp' in {folder} has format {settings['format']}, this version reads {FORMAT}; fit it again"
+                )
+            self._restore(settings, arrays)
+        except FileNotFoundError as error:
+            raise WeightsError(
+                f"{error.filename or folder} does not exist; give the folder that a fitted 'gp' was saved into"
+            ) from None
+        except (
+            *(OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError),
+            *(OptionError, safetensors.SafetensorError),
+        ) as error:
+            raise WeightsError(f"'gp' in {folder} is damaged ({error}); fit and save it again") from None
+
+    def _restore(self, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        found = GpPredictor(build_options(GpOptions, settings["options"]))
+        found.tuning = build_options(GpTuneOptions, settings["tuning"])
+        found.sources, found.target = restored(settings["sources"], arrays, aligned=settings["aligned"])
+        found.vocabulary = Vocabulary(tuple(arrays[f"word{i}"] for i in range(settings["words"])))
+        found.scores, found.reads_sources = tuple(settings["scores"]), bool(settings["reads_sources"])
+        found.line = tuple(settings["line"]) if settings["line"] else None
+        if settings["learner"]:
+            found.learner = Learner.restored("learner", arrays, settings["learner"])
+        self.__dict__.update(found.__dict__)
+
+    def _report(self, labels: int) -> dict[str, float]:
+        assert self.learner is not None
+        return {"labels": float(labels), "processes": float(len(self.learner.processes))}
+
+    def _fitted(self) -> None:
+        if not self.sources:
+            raise WeightsError("predictor 'gp' is not fitted yet; call fit, or load a folder that it was saved into")
+
+
+def _line(found: Float[np.ndarray, " n"], labels: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """Intercept and slope of the least-squares line; level if it would turn the ranking round."""
+    offset = found - found.mean()
+    spread = float(offset @ offset)
+    slope = max(float(offset @ labels) / spread, 0.0) if spread > 0 else 0.0
+    if slope == 0 and spread > 0:
+        slope = 1e-6 * float(labels.std() + 1e-12)
+    return float(labels.mean() - slope * found.mean()), slope

@@ -1,0 +1,152 @@
+"""Gaussian process regression with one kernel for each block of features.
+
+The kernel is a sum: for each block a rational quadratic one, which is smooth, and a linear
+one; and a rational quadratic one over all blocks. How much each counts, and over which
+distance, is fitted to the labels (maximum a posteriori), so a block that tells nothing
+fades out.
+
+Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, chapters
+2 (regression), 4 (kernels) and 5 (fitting, leave-one-out).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+FITTED_ROWS = 400
+"""Labels that the kernel's parameters are fitted to; the process then learns from all."""
+
+STEPS = 30
+"""Iterations of L-BFGS at most."""
+
+PREDICT_ROWS = 2048
+
+_SMOOTH, _LINEAR, _NOISE = -1.0, -2.0, -2.0
+"""Expected logarithms of the kernels' and the noise's variances, for labels of variance 1."""
+
+_JITTER = 1e-6
+
+Blocks = Sequence[Float[Tensor, "n f"]]
+"""Standardised features."""
+
+Products = Sequence[tuple[Float[Tensor, "n m"], Float[Tensor, "n m"]]]
+"""What a kernel needs of two sets of graphs, whatever its parameters."""
+
+
+@dataclass
+class Kernel:
+    """The kernel's parameters, as logarithms.
+
+    Attributes:
+        distance: (b,) over which each block's features vary.
+        smooth: (b + 1,) variance of each block's smooth kernel, and of that over all blocks.
+        linear: (b,) variance of each block's linear kernel.
+        noise: variance of labels around what can be known.
+    """
+
+    distance: Tensor
+    smooth: Tensor
+    linear: Tensor
+    noise: Tensor
+
+    @classmethod
+    def expected(cls, linear: Sequence[float], device: str) -> Kernel:
+        """The prior's mean; ``linear`` says how much is expected of each block's linear kernel."""
+        parts = [0.0] * len(linear), [_SMOOTH] * (len(linear) + 1), list(linear), _NOISE
+        return cls(*(torch.tensor(part, dtype=torch.float64, device=device) for part in parts))
+
+    def tensors(self) -> list[Tensor]:
+        """All parameters."""
+        return [self.distance, self.smooth, self.linear, self.noise]
+
+    def __call__(self, products: Products) -> Float[Tensor, "n m"]:
+        """Covariances between two sets of graphs, given their ``products``."""
+        total, apart = torch.zeros_like(products[0][0]), torch.zeros_like(products[0][0])
+        for i, (inner, square) in enumerate(products):
+            unit = torch.exp(-2 * self.distance[i])
+            near = 1 / (1 + square * unit / 2)
+            total = total + torch.exp(self.smooth[i]) * near + torch.exp(self.linear[i]) * unit * inner
+            apart = apart + square * unit
+        covariances: Tensor = total + torch.exp(self.smooth[-1]) / (1 + apart / 2)
+        return covariances
+
+    def variances(self, a: Blocks) -> Float[Tensor, " n"]:
+        """The covariance of each graph with itself."""
+        total = torch.exp(self.smooth).sum()
+        for i, x in enumerate(a):
+            total = total + torch.exp(self.linear[i] - 2 * self.distance[i]) * (x**2).mean(1)
+        return total
+
+    def noisy(self, products: Products) -> Float[Tensor, "n n"]:
+        """Covariances of labels."""
+        covariances = self(products)
+        jitter = _JITTER * (1 + covariances.diagonal().detach().mean())
+        return covariances + (torch.exp(self.noise) + jitter) * torch.eye(
+            len(covariances), dtype=torch.float64, device=covariances.device
+        )
+
+
+def _products(a: Blocks, b: Blocks) -> Products:
+    """For each block the inner products and squared distances of all pairs, by the number of columns."""
+    found = []
+    for x, y in zip(a, b, strict=True):
+        inner = x @ y.T / x.shape[1]
+        own, other = (x**2).mean(1), (y**2).mean(1)
+        found.append((inner, (own[:, None] + other - 2 * inner).clamp(min=0)))
+    return found
+
+
+def fit_kernel(blocks: Blocks, targets: Float[Tensor, " n"], linear: Sequence[float], *, steps: int = STEPS) -> Kernel:
+    """The most probable parameters, given the first ``FITTED_ROWS`` labels."""
+    few = [block[:FITTED_ROWS] for block in blocks]
+    products = _products(few, few)
+    wanted = targets[:FITTED_ROWS, None]
+    prior = Kernel.expected(linear, str(targets.device)).tensors()
+    kernel = Kernel(*(tensor.clone().requires_grad_() for tensor in prior))
+    widths = (2.0, 3.0, 3.0, 3.0)
+    optimizer = torch.optim.LBFGS(
+        kernel.tensors(), max_iter=steps, line_search_fn="strong_wolfe", tolerance_change=1e-4
+    )
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        root = torch.linalg.cholesky(kernel.noisy(products))
+        fit: Tensor = 0.5 * (wanted * torch.cholesky_solve(wanted, root)).sum() + root.diagonal().log().sum()
+        for tensor, mean, width in zip(kernel.tensors(), prior, widths, strict=True):
+            fit = fit + 0.5 * ((tensor - mean) ** 2).sum() / width**2
+        fit.backward()
+        return fit
+
+    optimizer.step(loss)
+    return Kernel(*(tensor.detach() for tensor in kernel.tensors()))
+
+
+class Process:
+    """A kernel, and the labels that it knows."""
+
+    def __init__(self, kernel: Kernel, blocks: Blocks, targets: Float[Tensor, " n"]) -> None:
+        self.kernel, self.blocks = kernel, list(blocks)
+        self._root = torch.linalg.cholesky(kernel.noisy(_products(self.blocks, self.blocks)))
+        self._weights = torch.cholesky_solve(targets[:, None], self._root)[:, 0]
+        self._targets = targets
+
+    def left_out(self) -> Float[Tensor, " n"]:
+        """What each label would be predicted as by all others."""
+        return self._targets - self._weights / torch.cholesky_inverse(self._root).diagonal()
+
+    def predict(self, blocks: Blocks) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
+        """Mean and variance for each row, without the noise of labels."""
+        means, variances = [], []
+        for start in range(0, len(blocks[0]), PREDICT_ROWS):
+            part = [block[start : start + PREDICT_ROWS] for block in blocks]
+            between = self.kernel(_products(part, self.blocks))
+            means.append(between @ self._weights)
+            known = (torch.linalg.solve_triangular(self._root, between.T, upper=False) ** 2).sum(0)
+            variances.append((self.kernel.variances(part) - known).clamp(min=_JITTER))
+        empty = torch.zeros(0, dtype=torch.float64)
+        return torch.cat([empty, *(m.cpu() for m in means)]), torch.cat([empty, *(v.cpu() for v in variances)])

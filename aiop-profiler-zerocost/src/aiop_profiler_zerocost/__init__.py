@@ -1,0 +1,1 @@
+"""Zero-cost proxies as a profiler of aiop."""
