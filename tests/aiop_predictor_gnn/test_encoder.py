@@ -13,10 +13,11 @@ from torch_geometric.nn import GraphConv as GeometricGraphConv
 
 from aiop_core.graph.model import GraphSet
 from aiop_predictor_gnn.batching import Layers
-from aiop_predictor_gnn.checkpoint import from_paper, load_state
+from aiop_predictor_gnn.checkpoint import load_state
 from aiop_predictor_gnn.encoder import LAYERS, GraphConv, GraphRegressor
 from aiop_predictor_gnn.geometric import GeometricRegressor, geometric_data
 from aiop_predictor_gnn.nodes import VOCABULARIES, NodeTable
+from aiop_predictor_gnn.paper import from_paper
 
 
 def paper_network(path: Path) -> GraphRegressor:

@@ -183,7 +183,7 @@ def test_unreadable_settings_are_damaged(saved: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "has format 99, this version reads 1"),
+        ({"format": 99}, "has format 99, this version reads 1 and 2"),
         ({"ops": ["Conv"]}, "knows 1 operations that are not the first of this version's vocabulary 'aiop'"),
         ({"options": {"colour": 1}}, "does not describe a 'gnn' of this version .*unknown option 'colour'"),
         ({"scaling": {"kind": "none", "colour": 1}}, "does not describe a 'gnn' of this version"),
@@ -195,6 +195,16 @@ def test_settings_of_another_predictor_are_refused(saved: Path, change: dict[str
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(WeightsError, match=message):
         load(saved)
+
+
+def test_files_from_before_adapters_are_read(saved: Path, predictor: GnnPredictor, graphs: GraphSet) -> None:
+    path = saved / "gnn.json"
+    settings = json.loads(path.read_text())
+    old = {key: value for key, value in settings.items() if key not in ("adapters", "chosen", "normalise")}
+    path.write_text(json.dumps(old | {"format": 1}))
+    found = GnnPredictor(GnnOptions())
+    found.load(saved)
+    np.testing.assert_array_equal(found.predict(graphs), predictor.predict(graphs))
 
 
 def test_weights_of_another_network_are_refused(

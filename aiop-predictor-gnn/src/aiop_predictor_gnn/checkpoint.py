@@ -1,7 +1,4 @@
-"""Files of a trained network: its tensors as safetensors, everything else as JSON.
-
-Also the names that the research code gives the same tensors, so that its weights load.
-"""
+"""Files of a trained network: its tensors as safetensors, everything else as JSON."""
 
 from __future__ import annotations
 
@@ -19,23 +16,11 @@ from aiop_core.errors import WeightsError
 
 WEIGHTS_FILE, SETTINGS_FILE = "gnn.safetensors", "gnn.json"
 
-FORMAT = 1
+FORMAT = 2
 """Version of both files; raised when an older reader would misread them."""
 
-PAPER_NAMES = {
-    "embed_layer.regular_embed_layer": "embedding.regular_op",
-    "embed_layer.weighted_embed_layer": "embedding.weighted_op",
-    "embed_layer.kernel_embed_layer": "embedding.kernel",
-    "embed_layer.shape_embed_layer": "embedding.resolution",
-    "embed_layer.bias_embed_layer": "embedding.bias",
-    "encoder.gnn_layers": "encoder.layers",
-    "post_proj": "projection",
-    "regressor": "output",
-}
-"""The research code's modules, and ours."""
-
-PAPER_UNUSED = ("encoder.init_ff.", "aggregator.")
-"""Modules of the research code that it builds and never calls."""
+READABLE = (1, FORMAT)
+"""Versions that are read; 1 knew no adapters."""
 
 
 def write_checkpoint(folder: Path, network: nn.Module, settings: Mapping[str, Any]) -> None:
@@ -58,9 +43,12 @@ def read_settings(folder: Path) -> dict[str, Any]:
         raise WeightsError(f"{path} does not exist; give the folder that a fitted 'gnn' was saved into") from None
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read ({error}); fit and save the predictor again") from None
-    if not isinstance(settings, dict) or settings.get("format") != FORMAT:
+    if not isinstance(settings, dict) or settings.get("format") not in READABLE:
         found = settings.get("format") if isinstance(settings, dict) else None
-        raise WeightsError(f"{path} has format {found}, this version reads {FORMAT}; fit and save the predictor again")
+        readable = " and ".join(map(str, READABLE))
+        raise WeightsError(
+            f"{path} has format {found}, this version reads {readable}; fit and save the predictor again"
+        )
     return settings
 
 
@@ -96,25 +84,3 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], source: str) -> 
                 f"{expected.get(name, 'none')}; it was saved by another network"
             )
     network.load_state_dict(dict(state), assign=True)
-
-
-def from_paper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state of the research code's ``CGRegressor`` under our names, for ``vocabulary=paper``.
-
-    Files of torch_geometric before 2.0 call ``lin_rel`` and ``lin_root`` ``lin_l`` and ``lin_r``.
-
-    Raises:
-        WeightsError: if a name is not one of that network's.
-    """
-    ours = {}
-    for name, value in state.items():
-        if name.startswith(PAPER_UNUSED):
-            continue
-        module = next((module for module in PAPER_NAMES if name.startswith(module + ".")), None)
-        if module is None:
-            raise WeightsError(
-                f"tensor '{name}' is not one of the research code's CGRegressor; allowed are {', '.join(PAPER_NAMES)}"
-            )
-        rest = name.removeprefix(module).replace(".lin_l.", ".lin_rel.").replace(".lin_r.", ".lin_root.")
-        ours[PAPER_NAMES[module] + rest] = value
-    return ours

@@ -78,11 +78,42 @@ class GraphEncoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(GraphConv(HIDDEN, HIDDEN) for _ in range(LAYERS))
 
+    def states(self, x: Float[Tensor, "m hidden"], hops: tuple[Gather, ...]) -> list[Tensor]:
+        """The rows of distinct nodes, and those after each hop."""
+        states = [x]
+        for layer, hop in zip(self.layers, hops, strict=True):
+            states.append(torch.tanh(layer(states[-1], hop)))
+        return states
+
     def forward(self, x: Float[Tensor, "m hidden"], hops: tuple[Gather, ...]) -> Float[Tensor, "n hidden"]:
         """The rows after the last hop, from those of distinct nodes."""
-        for layer, hop in zip(self.layers, hops, strict=True):
-            x = torch.tanh(layer(x, hop))
-        return x
+        return self.states(x, hops)[-1]
+
+
+def projection(inputs: int) -> nn.Sequential:
+    """What stands between a graph's embedding and the output."""
+    return nn.Sequential(
+        nn.Linear(inputs, HIDDEN),
+        nn.Linear(HIDDEN, HIDDEN),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, HIDDEN),
+        nn.Linear(HIDDEN, HIDDEN),
+    )
+
+
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw all weights of ``network``: Xavier's, and standard normal embeddings.
+
+    The research code keeps torch's defaults, whose convolutions are 1.7 times smaller.
+    With these, as many steps rank better (measured on OFA-MobileNetV3).
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, generator=generator)
+        elif isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 class GraphRegressor(nn.Module):
@@ -92,32 +123,16 @@ class GraphRegressor(nn.Module):
         super().__init__()
         self.embedding = NodeEmbedding(vocabulary)
         self.encoder = GraphEncoder()
-        self.projection = nn.Sequential(
-            nn.Linear(HIDDEN, HIDDEN),
-            nn.Linear(HIDDEN, HIDDEN),
-            nn.ReLU(),
-            nn.Linear(HIDDEN, HIDDEN),
-            nn.Linear(HIDDEN, HIDDEN),
-        )
+        self.projection = projection(HIDDEN)
         self.output = nn.Linear(HIDDEN, 1)
 
     @classmethod
     def initialised(cls, vocabulary: Vocabulary, generator: torch.Generator) -> GraphRegressor:
-        """A network with random weights: Xavier's, and standard normal embeddings.
-
-        The research code keeps torch's defaults, whose convolutions are 1.7 times smaller.
-        With these, as many steps rank better (measured on OFA-MobileNetV3).
-        """
+        """A network with random weights."""
         with torch.device("meta"):  # torch's own initialisation would draw from the global generator
             network = cls(vocabulary)
         network.to_empty(device=generator.device)
-        for module in network.modules():
-            if isinstance(module, nn.Embedding):
-                nn.init.normal_(module.weight, generator=generator)
-            elif isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight, generator=generator)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        initialise(network, generator)
         with torch.no_grad():
             network.embedding.resolution.weight *= RESOLUTION_GAIN
         return network

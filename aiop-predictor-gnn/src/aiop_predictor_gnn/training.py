@@ -13,8 +13,7 @@ from torch.nn import functional
 
 from aiop_core.contracts import Progress
 from aiop_predictor_gnn.batching import Batch, Layers
-from aiop_predictor_gnn.encoder import GraphRegressor
-from aiop_predictor_gnn.options import GnnOptions
+from aiop_predictor_gnn.options import AdaptOptions, GnnOptions
 
 MAX_GRADIENT_NORM = 5.0
 """Gradients are clipped to it (paper's code, ``train_predictor``)."""
@@ -31,16 +30,16 @@ labels is 0.12 % with 10 of them kept, and 0.10 % with none; at 500 there is no 
 
 
 def train(
-    network: GraphRegressor,
+    network: nn.Module,
     layers: Layers,
     targets: Float[np.ndarray, " n"],
-    options: GnnOptions,
+    options: GnnOptions | AdaptOptions,
     *,
     rng: np.random.Generator,
     device: str,
     progress: Progress,
 ) -> dict[str, float]:
-    """Fit ``network``, which is on ``device`` already, in place.
+    """Fit the free parameters of ``network``, which is on ``device`` already, in place.
 
     Args:
         network: ends with the weights of the best check if a validation part was kept,
@@ -66,7 +65,8 @@ def train(
 
     steps = max(options.min_steps, options.epochs * math.ceil(len(kept) / options.batch_size))
     every = max(1, steps // CHECKS)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=options.lr, weight_decay=options.weight_decay, fused=True)
+    free = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(free, lr=options.lr, weight_decay=options.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
     report = {"train_labels": float(len(kept)), "validation_labels": float(aside)}
     best_loss, best_step, best_state = math.inf, 0, network.state_dict()
@@ -77,7 +77,7 @@ def train(
         loss = functional.mse_loss(network(batch), wanted[ids])
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), MAX_GRADIENT_NORM)
+        nn.utils.clip_grad_norm_(free, MAX_GRADIENT_NORM)
         optimizer.step()
         schedule.step()
         losses.append(loss.detach())
