@@ -307,8 +307,13 @@ class Adaptable(Predictor, Protocol):
 class Aligning(Adaptable, Protocol):
     """An adaptable predictor that also learns from a target's graphs, which need no labels."""
 
-    def align(self, graphs: GraphSet) -> None:
-        """Come to a target by its graphs alone; called before ``tune``, or instead of it."""
+    def align(self, graphs: GraphSet, options: Any) -> None:
+        """Come to a target by its graphs alone; called before ``tune``, or instead of it.
+
+        Args:
+            graphs: of the target.
+            options: the registration's ``tune_options``.
+        """
         ...
 
 

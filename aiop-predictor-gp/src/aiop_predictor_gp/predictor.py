@@ -76,7 +76,7 @@ class GpPredictor:
         for number in np.unique(sets):
             rows = np.flatnonzero(sets == number)
             name = f"{FIRST}{number}" if several else FIRST
-            self.sources[name] = Source({block: values[rows] for block, values in table.items()}, labels[rows])
+            self.sources[name] = Source.of(table, labels, rows)
         self._learn(train.graphs.take(first), labels[first], None, seed=seed, progress=progress)
         return FitReport(self._report(len(first)))
 
@@ -95,18 +95,20 @@ class GpPredictor:
             raise OptionError(f"'{name}' names a data set already ({', '.join(self.sources)}, {AVERAGE}); use another")
         labels = checked_labels(source.labels)
         self.device = device
-        self.sources[name] = Source(structure(source.graphs), labels)
+        self.sources[name] = Source.of(structure(source.graphs), labels)
         self.learner, self.line, self.target = None, None, None
         progress(1, 1)
         return FitReport({"labels": float(len(labels)), "data_sets": float(len(self.sources))})
 
-    def align(self, graphs: GraphSet) -> None:
+    def align(self, graphs: GraphSet, options: GpTuneOptions) -> None:
         """Come to a target by its graphs alone, without labels: ``predict`` then ranks them.
 
         Raises:
+            OptionError: if the options name a data set that was not learnt.
             WeightsError: if nothing was fitted or loaded before.
         """
         self._fitted()
+        self._choose(options)
         if len(graphs):
             self.target, self.learner, self.line = Summary.of(structure(graphs)), None, None
 
@@ -122,10 +124,8 @@ class GpPredictor:
         """
         self._fitted()
         labels = checked_labels(target.labels)
-        names = [*self.sources, AVERAGE]
-        if options.adapter not in names:
-            raise OptionError(f"adapter is '{options.adapter}'; {suggest(options.adapter, names)}")
-        self.tuning, self.device = options, device
+        self._choose(options)
+        self.device = device
         table = structure(target.graphs)
         if self.target is None:
             self.target = Summary.of(table)
@@ -137,6 +137,12 @@ class GpPredictor:
         self.line = None
         self._learn(target.graphs, labels, table, seed=seed, progress=progress)
         return FitReport(self._report(len(labels)))
+
+    def _choose(self, options: GpTuneOptions) -> None:
+        names = [*self.sources, AVERAGE]
+        if options.adapter not in names:
+            raise OptionError(f"adapter is '{options.adapter}'; {suggest(options.adapter, names)}")
+        self.tuning = options
 
     def _learn(
         self, graphs: GraphSet, labels: np.ndarray[Any, Any], table: Table | None, *, seed: int, progress: Progress

@@ -26,12 +26,14 @@ _SHAPE = ("op", "resolution", "kernel", "stride", "groups")
 Table = Mapping[str, np.ndarray[Any, Any]]
 """Blocks by name, each (graphs, its columns)."""
 
-STRUCTURE = ("paths", "sizes", "stages", "counts")
-"""Blocks that mean the same in every family, so that what is learnt of one serves another."""
+TRANSFERABLE = ("paths", "sizes", "counts")
+"""Blocks that mean the same in every family and with every head.
+
+Stages are not among them: a head that enlarges its maps moves every node to another stage."""
 
 
 def structure(graphs: GraphSet) -> Table:
-    """The blocks of ``STRUCTURE``: along paths, of the whole, by stage of resolution, by operation and kernel."""
+    """What a graph is made of: along paths, of the whole, by stage of resolution, by operation and kernel."""
     names = graph_features(GraphSet.of([]))[1]
     column = {name: i for i, name in enumerate(names)}
     stages = [i for name, i in column.items() if name.startswith("stage")]

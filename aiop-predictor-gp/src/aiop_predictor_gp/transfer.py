@@ -17,12 +17,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from aiop_predictor_gp.learner import Learner, combine
+from aiop_predictor_gp.learner import Learner
 from aiop_predictor_gp.options import GpOptions
-from aiop_predictor_gp.reading import STRUCTURE, Table
+from aiop_predictor_gp.reading import TRANSFERABLE, Table
 
 TAILS = (0.01, 0.99)
 """The quantiles between which a feature's range lies."""
+
+
+SURER = 2
+"""A way of reading counts by its precision to this power. 1 would be right were their errors
+independent; they are not, and 2 ranks better across heads and as well across families."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,11 @@ class Summary:
 
     @classmethod
     def of(cls, table: Table) -> Summary:
-        """Of the structure of at least one graph."""
+        """Of at least one graph."""
         return cls(
             {
                 name: np.stack([table[name].mean(0), table[name].std(0), *np.quantile(table[name], TAILS, axis=0)])
-                for name in STRUCTURE
+                for name in TRANSFERABLE
             }
         )
 
@@ -51,7 +56,7 @@ class Source:
     """A data set that was learnt.
 
     Attributes:
-        table: the structure of its graphs.
+        table: the transferable blocks of its graphs.
         labels: one for each.
         learner: fitted to them when it is first needed.
     """
@@ -60,8 +65,13 @@ class Source:
     labels: Float[np.ndarray, " n"]
     learner: Learner | None = None
 
+    @classmethod
+    def of(cls, table: Table, labels: Float[np.ndarray, " n"], rows: Any = slice(None)) -> Source:
+        """The ``rows`` of a table that may have more blocks."""
+        return cls({name: table[name][rows] for name in TRANSFERABLE}, labels[rows])
+
     def learnt(self, options: GpOptions, *, device: str) -> Learner:
-        """The learner of structure alone, which serves other families and heads, too."""
+        """The learner of what serves other families and heads, too."""
         if self.learner is None:
             self.learner = Learner.fit(self.table, self.labels, options, seed=0, device=device)
         return self.learner
@@ -77,14 +87,15 @@ def readings(source: Source, learner: Learner, target: Summary | None, table: Ta
         table: the structure of the graphs.
     """
     ways = [table] if target is None else [table, *_aligned(Summary.of(source.table), target, table)]
-    means, variances = zip(*(learner.predict(way) for way in ways), strict=True)
-    return [combine(means, variances)[0], *means]
+    means, variances = (np.stack(found) for found in zip(*(learner.predict(way) for way in ways), strict=True))
+    weights = variances**-SURER
+    return [(means * weights).sum(0) / weights.sum(0), *means]
 
 
 def _aligned(source: Summary, target: Summary, table: Table) -> tuple[dict[str, Any], dict[str, Any]]:
     """``table`` standardised into the source's numbers, and moved into their range."""
     standardised, moved = {}, {}
-    for name in STRUCTURE:
+    for name in TRANSFERABLE:
         mean, deviation, low, high = source.blocks[name]
         own_mean, own_deviation, own_low, own_high = target.blocks[name]
         flat = own_deviation <= 1e-9 * np.maximum(np.abs(own_mean), 1e-3)
@@ -113,8 +124,8 @@ def restored(
 ) -> tuple[dict[str, Source], Summary | None]:
     """The sources and the target that gave this state."""
     sources = {
-        name: Source({block: arrays[f"source{i}.{block}"] for block in STRUCTURE}, arrays[f"source{i}.labels"])
+        name: Source({block: arrays[f"source{i}.{block}"] for block in TRANSFERABLE}, arrays[f"source{i}.labels"])
         for i, name in enumerate(names)
     }
-    target = Summary({block: arrays[f"target.{block}"] for block in STRUCTURE}) if aligned else None
+    target = Summary({block: arrays[f"target.{block}"] for block in TRANSFERABLE}) if aligned else None
     return sources, target

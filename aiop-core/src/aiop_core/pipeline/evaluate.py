@@ -134,7 +134,7 @@ def evaluate(registry: PluginRegistry, plan: EvaluatePlan, target: Source, view:
     identity = {
         "labels": joined.digest,
         "predictor": _digest(plan.folder),
-        "tune": options_dict(plan.options, runtime=False) if few else {},
+        "tune": options_dict(plan.options, runtime=False),
         "baselines": [contender.name for contender in field[2:]],
         "isomorphic graphs": "apart" if plan.apart else "together",
     }
@@ -163,15 +163,15 @@ def _tune_with(options: Any, graphs: GraphSet) -> Callable[..., Any]:
     """Tunes a predictor after it has seen the target's graphs, of which only few have labels."""
 
     def tune(predictor: Adaptable, labels: Labelled, *, seed: int, device: str, progress: Progress) -> None:
-        _align(predictor, graphs)
+        _align(predictor, graphs, options)
         predictor.tune(labels, options, seed=seed, device=device, progress=progress)
 
     return tune
 
 
-def _align(predictor: Predictor, graphs: GraphSet) -> None:
+def _align(predictor: Predictor, graphs: GraphSet, options: Any) -> None:
     if (align := getattr(predictor, "align", None)) is not None:
-        align(graphs)
+        align(graphs, options)
 
 
 def _zero_shot(
@@ -182,7 +182,7 @@ def _zero_shot(
 
     def predicted(graphs: GraphSet) -> np.ndarray[Any, Any]:
         predictor = load_predictor(plan.folder, registry)[0]
-        _align(predictor, graphs)
+        _align(predictor, graphs, plan.options)
         found = predictions(card.predictor, predictor, graphs)
         return found if better == card.metric.higher_is_better else -found
 

@@ -16,7 +16,7 @@ from aiop_core.pipeline.fit import Contender, contenders, fitted, hold_out
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.rounds import ROUNDS, Round, RoundLog
 from aiop_core.pipeline.saved import PredictorCard, save_predictor
-from aiop_core.pipeline.scores import write_json
+from aiop_core.pipeline.scores import summary_of, write_json
 from aiop_core.pipeline.sources import Joined, Source, join, learnt_from
 from aiop_core.pipeline.trust import Coverage, Trust, learn_trust
 from aiop_core.pipeline.view import View
@@ -80,6 +80,11 @@ class TrainResult:
             "metric": asdict(metric_of(self.sources)),
             "labels": self.labels,
             "sources": [source.to_json() for source in self.sources],
+            "summary": [
+                {"labels": size, "source": source, "name": name, "seeds": len(rounds)}
+                | summary_of([r.scores for r in rounds])
+                for (size, source, name), rounds in self.by_contender().items()
+            ],
             "rounds": [asdict(r) for r in self.rounds],
             "coverage": asdict(self.coverage) if self.coverage else None,
             "provenance": dict(self.origin),
