@@ -9,11 +9,11 @@ average with ``gp``. Resumable: predictions of each (recipe, labels, seed) are k
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -40,24 +40,22 @@ VOCABULARY = VOCABULARIES["aiop"]
 BATCH, RATE, WARM_UP, CLIP = 128, 3e-3, 0.05, 5.0
 PREDICT_GRAPHS, UNLABELLED = 2000, 4000
 WEIGHTS = (0.2, 0.35, 0.5)
+TARGETS = {"rank": Target.rank, "raw": Target.raw}
 
 
-@dataclass(frozen=True)
-class Data:
-    """A table of published labels, and which networks predictions are compared on."""
+class Data(NamedTuple):
+    """A table of published labels of a family, and whether training networks are among those ranked."""
 
     file: str
-    family: str
     label: str
     columns: tuple[str, ...]
     target: str
     trained_too: bool
-    labels: tuple[int, ...]
 
 
 DATA = {
-    "nb201": Data("nb201.parquet", "nb201", "c10_test_200ep_mean", ("arch_str",), "rank", True, (156, 781)),
-    "ofa_mbv3": Data("ofa_mbv3.csv", "ofa_mbv3", "imagenet_top1_mean", ("ks", "e", "d"), "raw", False, (20, 100)),
+    "nb201": Data("nb201.parquet", "c10_test_200ep_mean", ("arch_str",), "rank", trained_too=True),
+    "ofa_mbv3": Data("ofa_mbv3.csv", "imagenet_top1_mean", ("ks", "e", "d"), "raw", trained_too=False),
 }
 
 
@@ -72,7 +70,6 @@ class Recipe:
     features: bool = False
     dropout: float = 0.0
     width: int = encoder.HIDDEN
-    total: bool = False
     pretraining: int = 0
     members: int = 1
     steps: int = 500
@@ -90,10 +87,8 @@ RECIPES = {
     "prune": Recipe(prune=True),
     "pretraining": Recipe(pretraining=300),
     "width 64": Recipe(width=64),
-    "sum + mean": Recipe(total=True),
     "3 members": Recipe(members=3),
     "prune, features": Recipe(prune=True, features=True, dropout=0.1),
-    "prune, features, 3 members": Recipe(prune=True, features=True, dropout=0.1, members=3),
     "prune, both ways": Recipe(**BOTH),
     "prune, both ways, 1500 steps": Recipe(**BOTH, steps=1500),
     "prune, both ways, features": Recipe(**BOTH, **FEATURES),
@@ -119,6 +114,7 @@ def _ranks(values: Tensor, temperature: float) -> Tensor:
     return ranks - ranks.mean()
 
 
+Loss = Callable[[list[Batch], np.ndarray], Tensor]
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "squared": functional.mse_loss,
     "logistic": lambda p, z: _pairs(p, z, lambda gap: functional.softplus(-gap)),
@@ -161,11 +157,11 @@ class Network(nn.Module):
 
     def __init__(self, recipe: Recipe, features: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.total, count = recipe.total, 1 + recipe.both_ways
+        count = 1 + recipe.both_ways
         with mock.patch.object(encoder, "HIDDEN", recipe.width):
             self.embedding = encoder.NodeEmbedding(VOCABULARY)
             self.encoders = nn.ModuleList(encoder.GraphEncoder() for _ in range(count))
-            self.projection = encoder.projection(recipe.width * count * (1 + recipe.total) + features)
+            self.projection = encoder.projection(recipe.width * count + features)
         self.dropout, self.output = nn.Dropout(recipe.dropout), nn.Linear(recipe.width, 1)
         encoder.initialise(self, generator)
         with torch.no_grad():
@@ -173,10 +169,10 @@ class Network(nn.Module):
 
     def read(self, batches: list[Batch], features: Tensor) -> Tensor:
         """What the output is a line through."""
-        parts = []
-        for layers, batch in zip(self.encoders, batches, strict=True):
-            total = batch.readout(layers(self.embedding(batch.nodes), batch.hops))
-            parts += [total / batch.sizes, *([total / 100] if self.total else [])]
+        parts = [
+            batch.readout(layers(self.embedding(batch.nodes), batch.hops)) / batch.sizes
+            for layers, batch in zip(self.encoders, batches, strict=True)
+        ]
         projected: Tensor = self.projection(torch.cat([*parts, self.dropout(features)], dim=1))
         return projected
 
@@ -185,18 +181,10 @@ class Network(nn.Module):
         return self.output(self.read(batches, features)).squeeze(1)
 
 
-def train(
-    free: list[nn.Parameter],
-    layers: list[Layers],
-    steps: int,
-    rng: np.random.Generator,
-    loss: Callable[[list[Batch], np.ndarray], Tensor],
-) -> None:
+def train(free: list[nn.Parameter], layers: list[Layers], steps: int, rng: np.random.Generator, loss: Loss) -> None:
     """Adam with a warm-up and half a cosine, on whole batches only."""
-    optimizer = torch.optim.AdamW(free, lr=RATE, weight_decay=0, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda i: min(1.0, (i + 1) / (WARM_UP * steps)) * 0.5 * (1 + math.cos(math.pi * i / steps))
-    )
+    optimizer = torch.optim.AdamW(free, weight_decay=0, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, steps, pct_start=WARM_UP, cycle_momentum=False)
     count = len(layers[0])
     size = count if count <= 1.5 * BATCH else BATCH
     whole = [part.batch() for part in layers] if size == count else None
@@ -230,7 +218,7 @@ def pretrain(network: Network, graphs: GraphSet, table: np.ndarray, recipe: Reci
 def graph_network(cache: GraphCache, table: np.ndarray, rows: np.ndarray, recipe: Recipe, seed: int) -> np.ndarray:
     """Scaled predictions for all graphs, the mean over members."""
     labels, found = cache.labels[rows], []
-    wanted = torch.as_tensor(scale(recipe.target, labels).transform(labels), dtype=torch.float32)
+    wanted = torch.as_tensor(TARGETS[recipe.target or "raw"](labels).transform(labels), dtype=torch.float32)
     features = torch.as_tensor(Scale.of(table[rows])(table), dtype=torch.float32).clamp(-5, 5)
     features = features if recipe.features else features[:, :0]
     layers = views(cache.graphs.take(rows), recipe)
@@ -253,29 +241,15 @@ def graph_network(cache: GraphCache, table: np.ndarray, rows: np.ndarray, recipe
     return np.mean([normal(values) for values in found], axis=0)
 
 
-def scale(kind: str | None, labels: np.ndarray) -> Target:
-    return (Target.rank if kind == "rank" else Target.raw)(labels)
-
-
 def normal(values: np.ndarray) -> np.ndarray:
     return (values - values.mean()) / values.std()
-
-
-def read_cache(folder: Path, data: Data, out: Path) -> GraphCache:
-    path = out / "graphs.safetensors"
-    if not path.exists():
-        family = PluginRegistry().create("family", data.family)
-        about = {"family_name": data.family, "family": family, "label": data.label, "spec_columns": data.columns}
-        size = {"unit": "percent", "input_hw": family.input_hw, "provenance": {}, "view": Quiet()}
-        table_cache(folder / "nas" / data.file, **about, **size).save(path)
-    return GraphCache.load(path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("shared_data", type=Path, metavar="FOLDER")
     parser.add_argument("data", choices=DATA)
-    parser.add_argument("--labels", type=int, nargs="+")
+    parser.add_argument("--labels", type=int, nargs="+", default=[100])
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--recipes", nargs="+", choices=[*RECIPES, "gnn", "gp"], default=["gp", "gnn", *RECIPES])
     parser.add_argument("--out", type=Path, default=Path("runs/recipes"))
@@ -283,7 +257,12 @@ def main() -> None:
     torch.set_num_threads(1)
     data, out = DATA[args.data], args.out / args.data
     out.mkdir(parents=True, exist_ok=True)
-    cache = read_cache(args.shared_data, data, out)
+    if not (path := out / "graphs.safetensors").exists():
+        family = PluginRegistry().create("family", args.data)
+        about = {"family_name": args.data, "family": family, "label": data.label, "spec_columns": data.columns}
+        size = {"unit": "percent", "input_hw": family.input_hw, "provenance": {}, "view": Quiet()}
+        table_cache(args.shared_data / "nas" / data.file, **about, **size).save(path)
+    cache = GraphCache.load(path)
     table = np.concatenate([*structure(cache.graphs).values()], axis=1)
 
     def predictions(name: str, rows: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
@@ -296,14 +275,14 @@ def main() -> None:
             else:
                 predictor = PluginRegistry().create("predictor", name)
                 predictor.fit(cache.labelled.take(rows), seed=seed, device="cpu", progress=silent)
-                values = scale(data.target, cache.labels[rows]).transform(predictor.predict(cache.graphs))
+                values = TARGETS[data.target](cache.labels[rows]).transform(predictor.predict(cache.graphs))
             np.savez(path, values=values, seconds=time.process_time() - started)
         kept = np.load(path)
         return kept["values"], float(kept["seconds"])
 
     print(f"| labels | recipe | τ | {' | '.join(f'{w:g} of it with gp' for w in WEIGHTS)} | s |")
     print("|---" * (4 + len(WEIGHTS)) + "|")
-    for count in args.labels or data.labels:
+    for count in args.labels:
         draws = [np.random.default_rng(seed).permutation(len(cache))[:count] for seed in range(args.seeds)]
         tests = [np.arange(len(cache)) if data.trained_too else np.setdiff1d(np.arange(len(cache)), r) for r in draws]
         for name in args.recipes:

@@ -20,7 +20,7 @@ from aiop_core.options import build_options, options_dict, suggest
 from aiop_core.records.scaling import checked_labels
 from aiop_predictor_gp.learner import Learner
 from aiop_predictor_gp.options import GpOptions, GpTuneOptions
-from aiop_predictor_gp.reading import Table, Vocabulary, scores, structure
+from aiop_predictor_gp.reading import Table, Vocabulary, structure
 from aiop_predictor_gp.targets import Target
 from aiop_predictor_gp.transfer import Source, Summary, readings, restored, state
 
@@ -52,7 +52,7 @@ class GpPredictor:
         self.sources: dict[str, Source] = {}
         self.target: Summary | None = None
         self.vocabulary = Vocabulary()
-        self.scores: tuple[str, ...] = ()
+        self.scores: dict[str, Target] = {}
         self.learner: Learner | None = None
         self.reads_sources = False
         self.line: tuple[float, float] | None = None
@@ -150,7 +150,10 @@ class GpPredictor:
         """Fit the learner that predicts from now on; earlier data sets are read if this is a target."""
         self.reads_sources = table is not None
         self.vocabulary = Vocabulary.of(graphs)
-        self.scores = tuple(sorted(graphs.scores)) if self.options.scores else ()
+        found = graphs.scores if self.options.scores else {}
+        self.scores = {  # by rank, since proxies reach over many orders of magnitude
+            name: Target.rank(known) for name in sorted(found) if len(known := found[name][np.isfinite(found[name])])
+        }
         self.learner = Learner.fit(
             self._read(graphs, table), labels, self.options, seed=seed, device=self.device, progress=progress
         )
@@ -189,7 +192,9 @@ class GpPredictor:
         table = structure(graphs) if table is None else table
         read = {**table, **self.vocabulary.counts(graphs)}
         if self.scores:
-            read["scores"] = scores(graphs, self.scores)
+            unknown = np.full(len(graphs), np.nan)
+            columns = [target.transform(graphs.scores.get(name, unknown)) for name, target in self.scores.items()]
+            read["scores"] = np.stack(columns, axis=1)
         if self.reads_sources:
             read["readings"] = np.stack(
                 [column for name in sorted(self._asked()) for column in self._readings(name, table)], axis=1
@@ -218,7 +223,12 @@ class GpPredictor:
         """
         self._fitted()
         arrays, learner = self.learner.state("learner") if self.learner else ({}, None)
-        arrays |= state(self.sources, self.target)
+        for source in self.sources.values():
+            source.learnt(self.options, device=self.device)  # once, and not whenever it is loaded
+        transferred, learners = state(self.sources, self.target)
+        arrays |= transferred
+        for i, target in enumerate(self.scores.values()):
+            arrays |= {f"score{i}.labels": target.labels, f"score{i}.scores": target.scores}
         arrays |= {f"word{i}": known for i, known in enumerate(self.vocabulary.known)}
         settings = {
             "format": FORMAT,
@@ -226,6 +236,7 @@ class GpPredictor:
             "options": options_dict(self.options),
             "tuning": options_dict(self.tuning),
             "sources": list(self.sources),
+            "learners": learners,
             "aligned": self.target is not None,
             "words": len(self.vocabulary.known),
             "scores": list(self.scores),
@@ -263,9 +274,15 @@ class GpPredictor:
     def _restore(self, settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
         found = GpPredictor(build_options(GpOptions, settings["options"]))
         found.tuning = build_options(GpTuneOptions, settings["tuning"])
-        found.sources, found.target = restored(settings["sources"], arrays, aligned=settings["aligned"])
+        found.sources, found.target = restored(
+            settings["sources"], settings["learners"], arrays, aligned=settings["aligned"]
+        )
         found.vocabulary = Vocabulary(tuple(arrays[f"word{i}"] for i in range(settings["words"])))
-        found.scores, found.reads_sources = tuple(settings["scores"]), bool(settings["reads_sources"])
+        found.scores = {
+            name: Target(arrays[f"score{i}.labels"], arrays[f"score{i}.scores"])
+            for i, name in enumerate(settings["scores"])
+        }
+        found.reads_sources = bool(settings["reads_sources"])
         found.line = tuple(settings["line"]) if settings["line"] else None
         if settings["learner"]:
             found.learner = Learner.restored("learner", arrays, settings["learner"])

@@ -31,8 +31,8 @@ _SMOOTH, _LINEAR, _NOISE = -1.0, -2.0, -2.0
 
 _JITTER = 1e-6
 
-Blocks = Sequence[Float[Tensor, "n f"]]
-"""Standardised features."""
+Blocks = Sequence[Float[Tensor, "n _"]]
+"""Standardised features of a set of graphs; blocks have different widths."""
 
 Products = Sequence[tuple[Float[Tensor, "n m"], Float[Tensor, "n m"]]]
 """What a kernel needs of two sets of graphs, whatever its parameters."""
@@ -91,7 +91,7 @@ class Kernel:
         )
 
 
-def _products(a: Blocks, b: Blocks) -> Products:
+def _products(a: Blocks, b: Sequence[Float[Tensor, "m _"]]) -> Products:
     """For each block the inner products and squared distances of all pairs, by the number of columns."""
     found = []
     for x, y in zip(a, b, strict=True):

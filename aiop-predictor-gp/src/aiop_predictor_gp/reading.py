@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from aiop_core.graph.features import graph_features
 from aiop_core.graph.model import GraphSet
@@ -101,9 +100,3 @@ class Vocabulary:
 
 
 _WORDS = ("nodes", "neighbourhoods")
-
-
-def scores(graphs: GraphSet, names: Sequence[str]) -> Float[np.ndarray, "g s"]:
-    """The scores of these names beside the graphs; NaN where one is not known."""
-    unknown = np.full(len(graphs), np.nan)
-    return np.stack([graphs.scores.get(name, unknown) for name in names], axis=1)

@@ -10,7 +10,7 @@ counts for more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,22 +110,30 @@ def _aligned(source: Summary, target: Summary, table: Table) -> tuple[dict[str, 
     return standardised, moved
 
 
-def state(sources: Mapping[str, Source], target: Summary | None) -> dict[str, np.ndarray[Any, Any]]:
-    """Arrays that ``restored`` needs."""
+def state(sources: Mapping[str, Source], target: Summary | None) -> tuple[dict[str, np.ndarray[Any, Any]], list[Any]]:
+    """Arrays, and settings of the sources' learners where they are fitted, that ``restored`` needs."""
     arrays = {f"target.{name}": values for name, values in (target.blocks if target else {}).items()}
+    learners: list[Any] = []
     for number, source in enumerate(sources.values()):
         arrays |= {f"source{number}.{name}": values for name, values in source.table.items()}
         arrays[f"source{number}.labels"] = source.labels
-    return arrays
+        found, settings = source.learner.state(f"source{number}.learner") if source.learner else ({}, None)
+        arrays |= found
+        learners.append(settings)
+    return arrays, learners
 
 
 def restored(
-    names: list[str], arrays: Mapping[str, np.ndarray[Any, Any]], *, aligned: bool
+    names: Sequence[str], learners: Sequence[Any], arrays: Mapping[str, np.ndarray[Any, Any]], *, aligned: bool
 ) -> tuple[dict[str, Source], Summary | None]:
     """The sources and the target that gave this state."""
     sources = {
-        name: Source({block: arrays[f"source{i}.{block}"] for block in TRANSFERABLE}, arrays[f"source{i}.labels"])
-        for i, name in enumerate(names)
+        name: Source(
+            {block: arrays[f"source{i}.{block}"] for block in TRANSFERABLE},
+            arrays[f"source{i}.labels"],
+            Learner.restored(f"source{i}.learner", arrays, settings) if settings else None,
+        )
+        for i, (name, settings) in enumerate(zip(names, learners, strict=True))
     }
     target = Summary({block: arrays[f"target.{block}"] for block in TRANSFERABLE}) if aligned else None
     return sources, target

@@ -107,8 +107,9 @@ def _block(graphs: GraphSet) -> np.ndarray[Any, Any]:
             (equal, walk_mean, walk_variance),
         ):
             middle = np.add.reduceat(weight[:, None] * first[edges], offsets)
-            square = np.add.reduceat(weight[:, None] * (second[edges] + first[edges] ** 2), offsets)
-            first[nodes], second[nodes] = middle + own[nodes], np.maximum(square - middle**2, 0)
+            apart = first[edges] - middle.repeat(counts, axis=0)  # not a difference of squares, whose rounding shows
+            second[nodes] = np.add.reduceat(weight[:, None] * (second[edges] + apart**2), offsets)
+            first[nodes] = middle + own[nodes]
         most[nodes] = np.maximum.reduceat(most[edges], offsets) + own[nodes]
         fewest[nodes] = np.minimum.reduceat(fewest[edges], offsets) + own[nodes]
         nothing = nodes[op[nodes] == Op.Zero]  # what reaches it goes no further
