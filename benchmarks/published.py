@@ -121,9 +121,10 @@ def between_tasks(runs: Runs) -> None:
     )
     for task in ("segmentsemantic", "normal", "room_layout", "jigsaw", "autoencoder"):
         labels = runs.labels("tnb", task)
-        for adapter, predictor in (("average", two), ("class_scene", two), ("average", three)):
-            if (task, predictor) == ("autoencoder", three):
-                continue
+        chosen = [("average", two)]
+        if task in ("segmentsemantic", "normal"):
+            chosen += [("class_scene", two), ("average", three)]
+        for adapter, predictor in chosen:
             name = f"B-{task}-{predictor.name[2:]}-{adapter}"
             folder = runs.evaluate(name, predictor, labels, "0,20", f"--adapter {adapter}")
             runs.table(f"{task} from {predictor.name[2:]}, {adapter}", folder, ("mae", "spearman"))

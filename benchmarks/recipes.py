@@ -36,7 +36,6 @@ from aiop_predictor_gp.learner import Scale
 from aiop_predictor_gp.reading import structure
 from aiop_predictor_gp.targets import Target
 
-VOCABULARY = VOCABULARIES["aiop"]
 BATCH, RATE, WARM_UP, CLIP = 128, 3e-3, 0.05, 5.0
 PREDICT_GRAPHS, UNLABELLED = 2000, 4000
 WEIGHTS = (0.2, 0.35, 0.5)
@@ -149,7 +148,7 @@ def views(graphs: GraphSet, recipe: Recipe) -> list[Layers]:
     """The graphs unrolled, and, both ways, once more with every edge turned round."""
     graphs = pruned(graphs) if recipe.prune else graphs
     turned = [replace(graphs, edges=graphs.edges[::-1])] if recipe.both_ways else []
-    return [Layers.of(g, NodeTable.of(g, VOCABULARY, "fixed"), encoder.LAYERS) for g in (graphs, *turned)]
+    return [Layers.of(g, NodeTable.of(g, VOCABULARIES["aiop"], "fixed"), encoder.LAYERS) for g in (graphs, *turned)]
 
 
 class Network(nn.Module):
@@ -159,7 +158,7 @@ class Network(nn.Module):
         super().__init__()
         count = 1 + recipe.both_ways
         with mock.patch.object(encoder, "HIDDEN", recipe.width):
-            self.embedding = encoder.NodeEmbedding(VOCABULARY)
+            self.embedding = encoder.NodeEmbedding(VOCABULARIES["aiop"])
             self.encoders = nn.ModuleList(encoder.GraphEncoder() for _ in range(count))
             self.projection = encoder.projection(recipe.width * count + features)
         self.dropout, self.output = nn.Dropout(recipe.dropout), nn.Linear(recipe.width, 1)
@@ -169,12 +168,11 @@ class Network(nn.Module):
 
     def read(self, batches: list[Batch], features: Tensor) -> Tensor:
         """What the output is a line through."""
+        pairs = zip(self.encoders, batches, strict=True)
         parts = [
-            batch.readout(layers(self.embedding(batch.nodes), batch.hops)) / batch.sizes
-            for layers, batch in zip(self.encoders, batches, strict=True)
+            batch.readout(layers(self.embedding(batch.nodes), batch.hops)) / batch.sizes for layers, batch in pairs
         ]
-        projected: Tensor = self.projection(torch.cat([*parts, self.dropout(features)], dim=1))
-        return projected
+        return self.projection(torch.cat([*parts, self.dropout(features)], dim=1))
 
     def forward(self, batches: list[Batch], features: Tensor) -> Tensor:
         """One number a graph."""

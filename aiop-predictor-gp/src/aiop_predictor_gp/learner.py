@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.stats import kendalltau
 
 from aiop_core.contracts import Progress, silent
+from aiop_core.metrics import kendall
 from aiop_predictor_gp.options import GpOptions
 from aiop_predictor_gp.process import Kernel, Process, fit_kernel
 from aiop_predictor_gp.reading import Table
@@ -84,7 +84,7 @@ class Learner:
             scores = torch.as_tensor(target.transform(labels[order]), device=device)
             kernel = fit_kernel(blocks, scores, linear)
             first = Process(kernel, [block[::shares] for block in blocks], scores[::shares])
-            left_out = kendalltau(first.left_out().cpu().numpy(), scores[::shares].cpu().numpy())[0]
+            left_out = kendall(scores[::shares].cpu().numpy(), first.left_out().cpu().numpy())
             found.append((float(np.nan_to_num(left_out, nan=-1.0)), cls(scales, target, [first])))
             progress(done + 1, len(chosen) + shares - 1)
         best = max(found, key=lambda pair: pair[0])[1]
@@ -125,7 +125,7 @@ class Learner:
         arrays |= {f"{name}.kernel.{i}": t.cpu().numpy() for i, t in enumerate(kernel.tensors())}
         for i, process in enumerate(self.processes):
             arrays |= {f"{name}.process{i}.{j}": b.cpu().numpy() for j, b in enumerate(process.blocks)}
-            arrays[f"{name}.process{i}.targets"] = process._targets.cpu().numpy()
+            arrays[f"{name}.process{i}.targets"] = process.targets.cpu().numpy()
         return arrays, {"blocks": list(self.scales), "processes": len(self.processes)}
 
     @classmethod

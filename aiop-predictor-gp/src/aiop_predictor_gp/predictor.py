@@ -51,6 +51,7 @@ class GpPredictor:
         self.tuning = GpTuneOptions()
         self.sources: dict[str, Source] = {}
         self.target: Summary | None = None
+        self.awaits_tuning = False
         self.vocabulary = Vocabulary()
         self.scores: dict[str, Target] = {}
         self.learner: Learner | None = None
@@ -63,22 +64,18 @@ class GpPredictor:
     def fit(self, train: Labelled, *, seed: int, device: str, progress: Progress) -> FitReport:
         """Learn from ``train`` alone; the same seed gives the same predictor.
 
+        After several sets ``predict`` only ranks.
+
         Raises:
             LabelError: if there are no labels, or one is not finite.
         """
         labels = checked_labels(train.labels)
-        sets = np.zeros(len(labels), dtype=np.int64) if train.sets is None else train.sets
-        first = np.flatnonzero(sets == sets.min())
-        table = structure(train.graphs)
         self._forget()
         self.device = device
-        several = len(np.unique(sets)) > 1
-        for number in np.unique(sets):
-            rows = np.flatnonzero(sets == number)
-            name = f"{FIRST}{number}" if several else FIRST
-            self.sources[name] = Source.of(table, labels, rows)
-        self._learn(train.graphs.take(first), labels[first], None, seed=seed, progress=progress)
-        return FitReport(self._report(len(first)))
+        self.sources = Source.each(FIRST, structure(train.graphs), labels, train.sets, seed)
+        if len(self.sources) == 1:  # several have no unit in common, and are asked as earlier data sets are
+            self._learn(train.graphs, labels, None, seed=seed, progress=progress)
+        return FitReport(self._report(len(labels)))
 
     def adapt(
         self, name: str, source: Labelled, options: NoOptions, *, seed: int, device: str, progress: Progress
@@ -91,14 +88,15 @@ class GpPredictor:
             WeightsError: if nothing was fitted or loaded before.
         """
         self._fitted()
-        if name in (*self.sources, AVERAGE):
-            raise OptionError(f"'{name}' names a data set already ({', '.join(self.sources)}, {AVERAGE}); use another")
         labels = checked_labels(source.labels)
+        found = Source.each(name, structure(source.graphs), labels, source.sets, seed)
+        if name in (*self.sources, AVERAGE) or found.keys() & self.sources.keys():
+            raise OptionError(f"'{name}' names a data set already ({', '.join(self.sources)}, {AVERAGE}); use another")
         self.device = device
-        self.sources[name] = Source.of(structure(source.graphs), labels)
+        self.sources |= found
         self.learner, self.line, self.target = None, None, None
         progress(1, 1)
-        return FitReport({"labels": float(len(labels)), "data_sets": float(len(self.sources))})
+        return FitReport(self._report(len(labels)))
 
     def align(self, graphs: GraphSet, options: GpTuneOptions) -> None:
         """Come to a target by its graphs alone, without labels: ``predict`` then ranks them.
@@ -111,6 +109,7 @@ class GpPredictor:
         self._choose(options)
         if len(graphs):
             self.target, self.learner, self.line = Summary.of(structure(graphs)), None, None
+            self.awaits_tuning = True
 
     def tune(
         self, target: Labelled, options: GpTuneOptions, *, seed: int, device: str, progress: Progress
@@ -127,8 +126,9 @@ class GpPredictor:
         self._choose(options)
         self.device = device
         table = structure(target.graphs)
-        if self.target is None:
+        if not self.awaits_tuning:
             self.target = Summary.of(table)
+        self.awaits_tuning = False
         if options.what == "scaling":
             self.learner = None
             self.line = _line(self._transferred(table), labels)
@@ -238,6 +238,7 @@ class GpPredictor:
             "sources": list(self.sources),
             "learners": learners,
             "aligned": self.target is not None,
+            "awaits_tuning": self.awaits_tuning,
             "words": len(self.vocabulary.known),
             "scores": list(self.scores),
             "learner": learner,
@@ -262,11 +263,10 @@ class GpPredictor:
                 )
             self._restore(settings, arrays)
         except FileNotFoundError as error:
-            raise WeightsError(
-                f"{error.filename or folder} does not exist; give the folder that a fitted 'gp' was saved into"
-            ) from None
+            missing = error.filename or folder / ARRAYS_FILE
+            raise WeightsError(f"{missing} does not exist; give the folder that a fitted 'gp' was saved into") from None
         except (
-            *(OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError),
+            *(OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError),
             *(OptionError, safetensors.SafetensorError),
         ) as error:
             raise WeightsError(f"'gp' in {folder} is damaged ({error}); fit and save it again") from None
@@ -283,14 +283,17 @@ class GpPredictor:
             for i, name in enumerate(settings["scores"])
         }
         found.reads_sources = bool(settings["reads_sources"])
-        found.line = tuple(settings["line"]) if settings["line"] else None
+        found.awaits_tuning = bool(settings["awaits_tuning"])
+        if settings["line"]:
+            intercept, slope = settings["line"]
+            found.line = float(intercept), float(slope)
         if settings["learner"]:
             found.learner = Learner.restored("learner", arrays, settings["learner"])
         self.__dict__.update(found.__dict__)
 
     def _report(self, labels: int) -> dict[str, float]:
-        assert self.learner is not None
-        return {"labels": float(labels), "processes": float(len(self.learner.processes))}
+        processes = len(self.learner.processes) if self.learner else 0
+        return {"labels": float(labels), "processes": float(processes), "data_sets": float(len(self.sources))}
 
     def _fitted(self) -> None:
         if not self.sources:

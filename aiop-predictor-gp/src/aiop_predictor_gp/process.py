@@ -133,11 +133,11 @@ class Process:
         self.kernel, self.blocks = kernel, list(blocks)
         self._root = torch.linalg.cholesky(kernel.noisy(_products(self.blocks, self.blocks)))
         self._weights = torch.cholesky_solve(targets[:, None], self._root)[:, 0]
-        self._targets = targets
+        self.targets = targets
 
     def left_out(self) -> Float[Tensor, " n"]:
         """What each label would be predicted as by all others."""
-        return self._targets - self._weights / torch.cholesky_inverse(self._root).diagonal()
+        return self.targets - self._weights / torch.cholesky_inverse(self._root).diagonal()
 
     def predict(self, blocks: Blocks) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
         """Mean and variance for each row, without the noise of labels."""

@@ -1,33 +1,26 @@
 """What earlier data sets say about graphs of a target that they were not made of.
 
-A head adds the same nodes to every network of a family, and another family has larger or
-smaller networks throughout: a process that reads absolute numbers would find everything
-out of the ordinary. So the target's graphs are read in three ways: as they are; with each
-feature's mean and deviation made those of the earlier data set; and with each feature's
-range moved, and shrunk if need be, into the earlier one's. Where a reading is surer, it
-counts for more.
+A head adds the same nodes to every network of a family, so that a process which reads
+absolute numbers would find everything out of the ordinary. If a target's features scatter as
+those of the earlier data set do, it has the same bodies, and its numbers are moved to where the
+earlier ones lie. Networks of another family are read as they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from aiop_predictor_gp.learner import Learner
 from aiop_predictor_gp.options import GpOptions
 from aiop_predictor_gp.reading import TRANSFERABLE, Table
 
-TAILS = (0.01, 0.99)
-"""The quantiles between which a feature's range lies."""
-
-
-SURER = 2
-"""A way of reading counts by its precision to this power. 1 would be right were their errors
-independent; they are not, and 2 ranks better across heads and as well across families."""
+ALIKE = 0.1
+"""The same bodies: so much do the logarithms of path features' deviations differ at most, at the median."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,7 @@ class Summary:
     """How each feature of a set of graphs is distributed.
 
     Attributes:
-        blocks: by block (4, its columns): mean, deviation, and the quantiles ``TAILS``.
+        blocks: by block (2, its columns): median and deviation over distinct networks.
     """
 
     blocks: Table
@@ -43,12 +36,19 @@ class Summary:
     @classmethod
     def of(cls, table: Table) -> Summary:
         """Of at least one graph."""
+        whole = np.concatenate([table[name] for name in TRANSFERABLE], axis=1)
+        _, rows = np.unique(whole.round(6), axis=0, return_index=True)
         return cls(
-            {
-                name: np.stack([table[name].mean(0), table[name].std(0), *np.quantile(table[name], TAILS, axis=0)])
-                for name in TRANSFERABLE
-            }
+            {name: np.stack([np.median(table[name][rows], 0), table[name][rows].std(0)]) for name in TRANSFERABLE}
         )
+
+    def same_bodies(self, other: Summary) -> bool:
+        """Whether the graphs of both differ by what all of one have."""
+        own, others = self.blocks["paths"][1], other.blocks["paths"][1]
+        varying = (own > 1e-9) & (others > 1e-9)
+        if not varying.any() or ((own > 1e-9) != (others > 1e-9)).mean() > ALIKE:
+            return False
+        return bool(np.median(np.abs(np.log(own[varying] / others[varying]))) < ALIKE)
 
 
 @dataclass
@@ -58,56 +58,54 @@ class Source:
     Attributes:
         table: the transferable blocks of its graphs.
         labels: one for each.
+        seed: of what is random in learning them.
         learner: fitted to them when it is first needed.
     """
 
     table: Table
     labels: Float[np.ndarray, " n"]
+    seed: int
     learner: Learner | None = None
 
     @classmethod
-    def of(cls, table: Table, labels: Float[np.ndarray, " n"], rows: Any = slice(None)) -> Source:
-        """The ``rows`` of a table that may have more blocks."""
-        return cls({name: table[name][rows] for name in TRANSFERABLE}, labels[rows])
+    def each(
+        cls, name: str, table: Table, labels: Float[np.ndarray, " n"], sets: Int[np.ndarray, " n"] | None, seed: int
+    ) -> dict[str, Source]:
+        """The data sets in a table that may have more blocks: ``name``, or with several ``name0``, ``name1`` and so on."""
+        sets = np.zeros(len(labels), dtype=np.int64) if sets is None else sets
+        numbers = np.unique(sets)
+        return {
+            name if len(numbers) == 1 else f"{name}{number}": cls(
+                {block: table[block][sets == number] for block in TRANSFERABLE}, labels[sets == number], seed
+            )
+            for number in numbers
+        }
 
     def learnt(self, options: GpOptions, *, device: str) -> Learner:
         """The learner of what serves other families and heads, too."""
         if self.learner is None:
-            self.learner = Learner.fit(self.table, self.labels, options, seed=0, device=device)
+            options = replace(options, target="rank")  # across data sets, only ranks mean the same
+            self.learner = Learner.fit(self.table, self.labels, options, seed=self.seed, device=device)
         return self.learner
 
 
 def readings(source: Source, learner: Learner, target: Summary | None, table: Table) -> list[Float[np.ndarray, " n"]]:
-    """What a source predicts for graphs, in its targets' unit: all ways together first, then each way.
+    """What a source predicts for graphs, in its targets' unit: in the fitting way first, then in the other.
 
     Args:
         source: the data set.
         learner: of it.
         target: of the graphs that ``table`` is a part of; if ``None``, they are read as they are.
-        table: the structure of the graphs.
+        table: the transferable blocks of the graphs.
     """
-    ways = [table] if target is None else [table, *_aligned(Summary.of(source.table), target, table)]
-    means, variances = (np.stack(found) for found in zip(*(learner.predict(way) for way in ways), strict=True))
-    weights = variances**-SURER
-    return [(means * weights).sum(0) / weights.sum(0), *means]
-
-
-def _aligned(source: Summary, target: Summary, table: Table) -> tuple[dict[str, Any], dict[str, Any]]:
-    """``table`` standardised into the source's numbers, and moved into their range."""
-    standardised, moved = {}, {}
-    for name in TRANSFERABLE:
-        mean, deviation, low, high = source.blocks[name]
-        own_mean, own_deviation, own_low, own_high = target.blocks[name]
-        flat = own_deviation <= 1e-9 * np.maximum(np.abs(own_mean), 1e-3)
-        ratio = np.divide(deviation, own_deviation, out=np.ones_like(deviation), where=~flat)
-        standardised[name] = (table[name] - own_mean) * ratio + mean
-        width, own_width = high - low, own_high - own_low
-        shrink = np.divide(width, own_width, out=np.ones_like(width), where=own_width > np.maximum(width, 1e-12))
-        centre = (own_low + own_high) / 2
-        half = own_width * shrink / 2
-        shift = np.maximum(low - (centre - half), 0) - np.maximum(centre + half - high, 0)
-        moved[name] = (table[name] - centre) * shrink + centre + shift
-    return standardised, moved
+    plain = learner.predict(table)[0]
+    if target is None:
+        return [plain]
+    own = Summary.of(source.table)
+    moved = learner.predict(
+        {name: table[name] + own.blocks[name][0] - target.blocks[name][0] for name in TRANSFERABLE}
+    )[0]
+    return [moved, plain] if own.same_bodies(target) else [plain, moved]
 
 
 def state(sources: Mapping[str, Source], target: Summary | None) -> tuple[dict[str, np.ndarray[Any, Any]], list[Any]]:
@@ -117,6 +115,7 @@ def state(sources: Mapping[str, Source], target: Summary | None) -> tuple[dict[s
     for number, source in enumerate(sources.values()):
         arrays |= {f"source{number}.{name}": values for name, values in source.table.items()}
         arrays[f"source{number}.labels"] = source.labels
+        arrays[f"source{number}.seed"] = np.array([source.seed])
         found, settings = source.learner.state(f"source{number}.learner") if source.learner else ({}, None)
         arrays |= found
         learners.append(settings)
@@ -131,6 +130,7 @@ def restored(
         name: Source(
             {block: arrays[f"source{i}.{block}"] for block in TRANSFERABLE},
             arrays[f"source{i}.labels"],
+            int(arrays[f"source{i}.seed"][0]),
             Learner.restored(f"source{i}.learner", arrays, settings) if settings else None,
         )
         for i, (name, settings) in enumerate(zip(names, learners, strict=True))
