@@ -1,5 +1,6 @@
 """The graph cache: what goes in comes out, in any safetensors reader, and damage is said."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,28 @@ def test_bad_files_are_one_clear_line(tmp_path: Path) -> None:
     save_file({"x": np.zeros(3)}, path, metadata={"format": "aiop-graph-cache", "version": "9"})
     with pytest.raises(CacheError, match="has version 9; this aiop reads 1: update aiop"):
         GraphCache.load(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("edges", 99, r"\(an edge points outside the \d+ nodes of graph 1\); make it again"),
+        ("edges", -1, r"\(an edge points outside the \d+ nodes of graph 1\)"),
+        ("nodes.op", 999, r"\(operation index 999 is not in the vocabulary, 0 to \d+\)"),
+        ("nodes.op", -1, r"\(operation index -1 is not in the vocabulary"),
+    ],
+)
+def test_numbers_that_cannot_be_are_one_clear_line(tmp_path: Path, column: str, value: int, message: str) -> None:
+    made = cache([3, 4])
+    damaged = made.graphs.columns["op"].copy() if column == "nodes.op" else made.graphs.edges.copy()
+    damaged[..., -1] = value
+    if column == "edges":
+        graphs = replace(made.graphs, edges=damaged)
+    else:
+        graphs = replace(made.graphs, columns={**made.graphs.columns, "op": damaged})
+    replace(made, graphs=graphs).save(tmp_path / "c.safetensors")
+    with pytest.raises(CacheError, match=r"c\.safetensors is damaged or no graph cache " + message):
+        GraphCache.load(tmp_path / "c.safetensors")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -237,6 +237,28 @@ def test_networks_are_made_as_the_cache_says(tmp_path):
     assert CALLS == [(3, 48, 48)]
 
 
+@pytest.mark.parametrize("form", ["{folder}/evil.py:net", "evil_of_a_cache:net"])
+def test_code_that_a_cache_names_is_not_run_unasked(aiop, tmp_path, monkeypatch, form):
+    monkeypatch.chdir(tmp_path)
+    text = "import pathlib, torch\npathlib.Path('ran').touch()\ndef net(): return torch.nn.Conv2d(3, 4, 3)\n"
+    for name in ("evil.py", "evil_of_a_cache.py"):
+        (tmp_path / name).write_text(text)
+    code = form.format(folder=tmp_path)
+    made = cache(families=["a table"] * 5, specs=["reference_zoo:wren"] * 4 + [code], graphs={"input_shape": [3, 8, 8]})
+    made.save(tmp_path / "c.safetensors")
+    args = ("cache", "score", "c.safetensors", "--profiler", "first")
+    refused = aiop(*args)
+    assert refused.code == 1
+    assert refused.err.endswith(
+        f"Error: the cache names Python code as an architecture, '{code}', and scoring it runs that code; "
+        "if you trust both, give --allow-code\n"
+    )
+    assert not CALLS
+    assert not (tmp_path / "ran").exists()
+    assert aiop(*args, "--allow-code").code == 0
+    assert (tmp_path / "ran").exists()
+
+
 def test_other_scores_stay_and_older_ones_go(tmp_path):
     given = cache()
     scores = {"other/x": np.arange(5.0), "first/gone": np.arange(5.0)}

@@ -129,8 +129,8 @@ def test_tiny_numbers_of_labels_are_said():
     eight = calibrate(learnt(Known), noisy(np.random.default_rng(2), 8, growing=False), seed=0)
     assert eight.how == "cross-conformal: 5 folds of 8 labels"
     assert eight.warning(0.9) == (
-        "Intervals are unbounded: 8 held-out labels tell at most --confidence 0.888; "
-        "ask for that, or train with 9 labels or more."
+        "Intervals are unbounded: --confidence 0.9 needs 9 held-out labels, and there are 8, "
+        "which tell at most 0.888; ask for that, or train with more labels."
     )
     assert eight.warning(0.888) == ""
     low, high = eight.intervals(np.array([0.5]), np.zeros(1), confidence=0.9, metric=ACCURACY)

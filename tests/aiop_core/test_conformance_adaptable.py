@@ -24,6 +24,26 @@ def test_adaptable_reference(check):
     check()
 
 
+class Aligned(AdaptableReference):
+    """Looks at how large the target's graphs are."""
+
+    shift = 0.0
+
+    def align(self, graphs, options):
+        self.shift = 0.01 * float(np.log(graphs.sizes).mean())
+
+    def predict(self, graphs):
+        return super().predict(graphs) + self.shift
+
+
+@conformance_tests(
+    "predictor",
+    AdaptableRegistration("a", "", lambda _: Aligned(), adapt_options=AdaptOptions, tune_options=TuneOptions),
+)
+def test_an_aligning_predictor(check):
+    check()
+
+
 class MixesScales(AdaptableReference):
     def fit(self, train, **how):
         return super().fit(
@@ -38,6 +58,35 @@ class GivesNanForSets(AdaptableReference):
 
     def predict(self, graphs):
         return np.full(len(graphs), np.nan) if self.several else super().predict(graphs)
+
+
+class LearnsTheFirstSetOnly(AdaptableReference):
+    def fit(self, train, **how):
+        chosen = np.arange(len(train)) if train.sets is None else np.flatnonzero(train.sets == 0)
+        return super().fit(train.take(chosen), **how)
+
+
+class AlignsFromTheGlobalState(Aligned):
+    def align(self, graphs, options):
+        self.shift = float(torch.rand(()))
+
+
+class TunesAfterAligningFromTheGlobalState(Aligned):
+    def align(self, graphs, options):
+        self.scale = float(torch.rand(()))
+
+    def tune(self, target, options, **how):
+        return super().tune(replace(target, labels=target.labels + getattr(self, "scale", 0)), options, **how)
+
+
+class AlignsToNothing(Aligned):
+    def align(self, graphs, options):
+        self.shift = np.nan
+
+
+class AlignsInPlace(Aligned):
+    def align(self, graphs, options):
+        graphs.columns["op"][:] = 0
 
 
 class AdaptsFromTheGlobalState(AdaptableReference):
@@ -121,9 +170,16 @@ class CentresTargetsInPlace(AdaptableReference):
         return report
 
 
+ALIGNING = "aligning needs no labels and no seed"
+
 BROKEN = [
     (MixesScales, "fitting takes labels of several sets", "scale each set by itself"),
     (GivesNanForSets, "fitting takes labels of several sets", "something else than one finite number a graph"),
+    (LearnsTheFirstSetOnly, "fitting learns every set", r"does not rank the second \(correlation -"),
+    (AlignsFromTheGlobalState, ALIGNING, "two alignments to the same graphs predict differently"),
+    (TunesAfterAligningFromTheGlobalState, ALIGNING, "two tunings with seed 7 after align predict differently"),
+    (AlignsToNothing, ALIGNING, "something else than one finite number"),
+    (AlignsInPlace, ALIGNING, "align changed the graphs"),
     (AdaptsFromTheGlobalState, "adapting is seeded", "two adaptations with seed 7 predict differently"),
     (AdaptsOnTopOfTheLast, "adapting keeps what was known", "depends on their order"),
     (ForgetsNames, "names of data sets are used once", "learnt two data sets by one name"),

@@ -98,6 +98,29 @@ def test_fingerprints_of_a_set_are_those_of_its_graphs(items, block):
         assert fingerprinting.fingerprints(GraphSet.of(items)) == [graph.fingerprint for graph in items]
 
 
+def deep(kernels):
+    """Convolutions in a row, alike but for some kernels."""
+    builder = GraphBuilder()
+    node = builder.input((8, 8))
+    for layer in range(60):
+        node = builder.add(Op.ReLU, [builder.conv(node, 3, kernels.get(layer, 3))])
+    return builder.build()
+
+
+def test_fingerprint_tells_long_chains_apart():
+    near, far, short = deep({20: 5, 40: 7}), deep({20: 7, 40: 5}), chain(Op.ReLU)
+    assert near.fingerprint != far.fingerprint
+    assert near.fingerprint == renumbered(near, 0).fingerprint
+    found = fingerprinting.fingerprints(GraphSet.of([near, short, far]))
+    assert found == [near.fingerprint, short.fingerprint, far.fingerprint]
+
+
+def test_fingerprint_of_a_graph_that_settles_early_is_that_of_sixteen_rounds():
+    settled = chain(*[Op.ReLU, Op.Tanh, Op.Sigmoid] * 4, Op.Softmax, *[Op.ReLU] * 4)
+    assert len(settled) > 16
+    assert settled.fingerprint == hashlib.sha256(np.sort(settled.colours()).tobytes()).hexdigest()[:16]
+
+
 def test_fingerprint_is_stable_over_processes():
     fingerprint = chain(Op.ReLU, Op.Sigmoid).fingerprint
     assert fingerprint == GOLDEN_FINGERPRINT

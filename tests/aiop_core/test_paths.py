@@ -168,7 +168,8 @@ def test_there_may_be_more_paths_than_numbers_can_count() -> None:
         assert found[f"{way}deviation_join"] == pytest.approx(0, abs=1e-9)
     assert (found["most_spatial"], found["fewest_spatial"]) == (2000, 0)
     assert (found["live_spatial"], found["live_pointwise"], found["live_join"]) == (2000, 2000, 2000)
-    assert (found["most_field"], found["mean_field"]) == (4000, pytest.approx(2000))
+    assert found["most_field"] == 4000
+    assert found["mean_field"] == pytest.approx(2000)
 
 
 def test_paths_and_walks_differ_where_one_branch_holds_more_paths() -> None:
@@ -230,5 +231,5 @@ def test_levels_are_those_of_networkx(graph: Graph) -> None:
     known = nx.DiGraph()
     known.add_nodes_from(range(len(graph)))
     known.add_edges_from(graph.edges.T.tolist())
-    found = [sorted(level.tolist()) for level in topological_levels(*graph.edges, len(graph))]
+    found = [sorted(level.tolist()) for level in topological_levels(graph.edges[0], graph.edges[1], len(graph))]
     assert found == [sorted(level) for level in nx.topological_generations(known)]

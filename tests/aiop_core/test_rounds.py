@@ -50,6 +50,13 @@ def test_rounds_of_another_command_are_refused(tmp_path: Path) -> None:
     assert len(RoundLog(path, {"labels": "other"})) == 0
 
 
+def test_a_folder_is_no_file_of_rounds(tmp_path: Path) -> None:
+    (tmp_path / "rounds.jsonl").mkdir()
+    for restart in (False, True):
+        with pytest.raises(StoreError, match=r"rounds\.jsonl is a folder, and finished rounds are kept in a file"):
+            RoundLog(tmp_path / "rounds.jsonl", IDENTITY, restart=restart)
+
+
 def test_damaged_rounds_are_said(tmp_path: Path) -> None:
     path = tmp_path / "rounds.jsonl"
     for text in ("[]\n", '{"identity": {}}\n[{"train": 1}]\n', '{"identity": {}}\n[]\n'):

@@ -91,6 +91,12 @@ def test_a_fraction_too_small_for_one_record_is_refused():
         holdout(range(10), 0.01, seed=0)
 
 
+@pytest.mark.parametrize("train", [0, 1, 0.5])
+def test_one_record_cannot_be_split(train):
+    with pytest.raises(SplitError, match="1 records cannot be split into two sides; label at least 2"):
+        holdout(range(1), train, seed=0)
+
+
 def test_one_group_cannot_be_split():
     with pytest.raises(SplitError, match="all 5 records are one group"):
         holdout(["same"] * 5, 0.5, seed=0)

@@ -5,47 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.aiop_core.transfer_plugins import Seeded, chains, source
+from tests.aiop_core.transfer_plugins import both, chains, evaluate
 
 from aiop_core.graph.fingerprints import fingerprints
-from aiop_core.pipeline import fit
 from aiop_core.pipeline.saved import read_card
 from aiop_core.records.cache import GraphCache
 
-
-@pytest.fixture(autouse=True)
-def plugins(sources, monkeypatch: pytest.MonkeyPatch) -> None:
-    sources.append(source)
-    monkeypatch.setattr(fit, "RESAMPLES", 20)  # intervals take longest
-
-
-@pytest.fixture(autouse=True)
-def counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Seeded, "fits", 0)
-    monkeypatch.setattr(Seeded, "fails_at", None)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three caches: two to learn from, of other metrics and sizes, and a target."""
-    chains(30, "near", noise=0.01).save(tmp_path / "near.safetensors")
-    chains(20, "far", noise=1, scale=100, start=30).save(tmp_path / "far.safetensors")
-    chains(24, "target", noise=0.01, start=50).save(tmp_path / "target.safetensors")
-    chains(24, "error", start=50, higher_is_better=False).save(tmp_path / "error.safetensors")
-    return tmp_path
-
-
-@pytest.fixture
-def saved(aiop, folder: Path) -> Path:
-    done = aiop(
-        "train", "--cache", folder / "near.safetensors", "--predictor", "seeded", "--train", 20, "--out", folder / "p"
-    )
-    assert done.code == 0, done.err
-    return folder / "p" / "predictor"
-
-
-def both(folder: Path) -> tuple:
-    return "--cache", folder / "near.safetensors", "--cache", folder / "far.safetensors"
+pytestmark = pytest.mark.usefixtures("toys")
 
 
 def test_several_caches_are_learnt_together_and_judged_apart(aiop, folder: Path) -> None:
@@ -156,11 +122,9 @@ def test_adapting_to_what_was_learnt_cannot_be_judged(aiop, folder: Path, saved:
     assert done.code == 0, done.err
     assert "every held-out label was learnt before, so what is learnt now cannot be judged" in done.err
     assert json.loads(done.out)["after"] == {}
-
-
-def evaluate(aiop, saved: Path, folder: Path, *more: object):
-    how = ("--cache", folder / "target.safetensors", "--out", folder / "e")
-    return aiop("evaluate", "--predictor", saved, *how, *more)
+    predicted = aiop("predict", "--predictor", folder / "q", "--family", "reference", "d1-w4-k3")
+    assert predicted.code == 0, predicted.err
+    assert "d1-w4-k3" in predicted.out
 
 
 def test_evaluate_compares_on_the_same_few_labels(aiop, folder: Path, saved: Path) -> None:
@@ -202,9 +166,10 @@ def test_the_tuned_predictor_is_saved_and_predicts(aiop, folder: Path, saved: Pa
     assert len(json.loads(predicted.out)["predictions"]) == 2
     learnt = json.loads((tuned / "learnt.json").read_text())
     assert {metric: len(prints) for metric, prints in learnt.items()} == {"near": 30, "target": 8}
-    again = evaluate(aiop, tuned, folder, "--labels", "6", "--restart", "--save", "all")
+    target = ("--cache", folder / "target.safetensors", "--labels", 6, "--save", "all")
+    again = aiop("evaluate", "--predictor", tuned, *target, "--out", folder / "again")
     assert f"8 of {len(specs)} labels of" in again.err
-    assert read_card(tuned).labels == 16
+    assert read_card(folder / "again" / "predictor").labels == 16
     assert evaluate(aiop, saved, folder, "--restart", "--save", "none", "--labels", 6, "--seeds", 1).code == 0
 
 
@@ -262,51 +227,6 @@ def test_options_of_a_saved_predictor_are_flags_and_config(aiop, folder: Path, s
     assert "--tune.what belongs to a predictor; name its folder with --predictor" in missing.err
 
 
-def test_a_killed_training_goes_on(aiop, folder: Path) -> None:
-    command = (
-        "train",
-        "--cache",
-        folder / "near.safetensors",
-        "--predictor",
-        "seeded",
-        "--train",
-        "8,16",
-        "--seeds",
-        3,
-    )
-    whole = aiop(*command, "--judge-only", "--out", folder / "whole", "--json")
-    assert Seeded.fits == 6
-    assert not (folder / "whole" / "predictor").exists()
-    Seeded.fits, Seeded.fails_at = 0, 4
-    killed = aiop(*command, "--out", folder / "o")
-    assert killed.code == 130
-    assert "the same command again goes on where this one stopped" in killed.err
-    Seeded.fits, Seeded.fails_at = 0, None
-    done = aiop(*command, "--judge-only", "--out", folder / "o", "--json")
-    assert "6 of 12 fits were done before: kept; --restart does them again" in done.err
-    assert Seeded.fits == 3
-
-    def scores(text: str) -> list:
-        return [(r["train"], r["seed"], r["name"], r["scores"]) for r in json.loads(text)["rounds"]]
-
-    assert scores(done.out) == scores(whole.out)
-    more = aiop(*command[:-1], 4, "--judge-only", "--out", folder / "o")  # another seed, the others are kept
-    assert "12 of 16 fits were done before" in more.err
-    other = aiop(*command[:1], "--cache", folder / "far.safetensors", *command[3:], "--out", folder / "o")
-    assert "is of a command with other labels; give the same again" in other.err
-    assert other.err.count("\n") == 1
-    assert aiop(*command, "--restart", "--judge-only", "--out", folder / "o").code == 0
-
-
-def test_a_killed_evaluation_goes_on(aiop, folder: Path, saved: Path) -> None:
-    Seeded.fits, Seeded.fails_at = 0, 3
-    assert evaluate(aiop, saved, folder, "--labels", 6, "--seeds", 2).code == 130
-    Seeded.fits, Seeded.fails_at = 0, None
-    done = evaluate(aiop, saved, folder, "--labels", 6, "--seeds", 2, "--save", "none")
-    assert "3 of 6 fits were done before" in done.err
-    assert Seeded.fits == 2
-
-
 def test_tested_on_all_as_published_tables_do(aiop, folder: Path) -> None:
     how = ("--cache", folder / "near.safetensors", "--predictor", "seeded", "--train", 10, "--judge-only", "--json")
     rounds = json.loads(aiop("train", *how, "--test", "all", "--out", folder / "o").out)["rounds"]
@@ -358,3 +278,18 @@ def test_a_table_may_spell_models_and_hold_scores(aiop, tmp_path: Path, table: P
     assert "--input-hw goes with --family; models take --input-shape C,H,W" in wrong.err
     other = aiop("train", *how, "--family", "reference", "--input-shape", "3,64,64")
     assert "--input-shape goes with models; a family takes --input-hw H,W" in other.err
+
+
+def test_the_direction_and_the_input_of_a_table_are_kept(aiop, tmp_path: Path, table: Path) -> None:
+    how = ("--table", table, "--label", "top1", "--predictor", "seeded", "--train", 5, "--out", tmp_path / "o")
+    done = aiop("train", *how, "--lower-is-better", "--input-shape", "3,64,64")
+    assert done.code == 0, done.err
+    cache = GraphCache.load(tmp_path / "o" / "graphs.safetensors")
+    assert cache.metric.higher_is_better is False
+    assert cache.provenance["graphs"] == {"input_shape": [3, 64, 64]}
+    card = read_card(tmp_path / "o" / "predictor")
+    assert (card.metric.higher_is_better, card.graphs["input_shape"]) == (False, [3, 64, 64])
+    refused = aiop(
+        "train", "--cache", tmp_path / "o" / "graphs.safetensors", "--predictor", "seeded", "--lower-is-better"
+    )
+    assert (refused.code, "--lower-is-better goes with --table" in refused.err) == (2, True)

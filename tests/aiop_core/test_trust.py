@@ -3,63 +3,22 @@
 import json
 import math
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.aiop_core.saved_predictors import ACC, FAMILY, LATENCY, SPECS, labelled, odd_network, predicted, saved
 
-from aiop_core.contracts import Labelled, Metric
 from aiop_core.errors import WeightsError
-from aiop_core.graph.build import GraphBuilder
 from aiop_core.graph.files import save_graph
 from aiop_core.graph.model import GraphSet
-from aiop_core.graph.ops import Op
 from aiop_core.pipeline.calibrate import fitting
 from aiop_core.pipeline.domain import Domain
-from aiop_core.pipeline.saved import PredictorCard, load_predictor, save_predictor
+from aiop_core.pipeline.saved import load_predictor
 from aiop_core.pipeline.trust import Coverage, Trust, learn_trust
 from aiop_core.pipeline.view import Quiet
 from aiop_core.plugins import PluginRegistry, PluginSource
-from aiop_core.records.cache import GraphCache
 from aiop_core.testing import reference
-from aiop_core.testing.reference import ReferenceFamily, ReferencePredictor
-
-ACC, LATENCY = Metric("acc"), Metric("latency", "ms", higher_is_better=False)
-FAMILY = ReferenceFamily()
-SPECS = [architecture.spec for architecture in FAMILY.all()]
-
-
-def labelled(unit=1.0, copies=1):
-    graphs = GraphSet.of(FAMILY.graph(a, hw) for a in FAMILY.all() for hw in [(64, 64), (72, 72), (80, 80)][:copies])
-    noise = np.random.default_rng(0).normal(0, 0.01, len(graphs))
-    return Labelled(graphs, unit * (0.5 + 0.02 * np.log(graphs.columns["params"].sum() / graphs.sizes / 1e3) + noise))
-
-
-def saved(folder, metric=ACC, data=None, **changes):
-    """A reference predictor in a folder, learnt from all of the family."""
-    data = labelled() if data is None else data
-    predictor = ReferencePredictor()
-    predictor.fit(data, seed=0, device="cpu", progress=lambda *_: None)
-    fit = fitting(ReferencePredictor, seed=0, device="cpu")
-    card = PredictorCard(
-        predictor="reference",
-        options={},
-        metric=metric,
-        graphs={"family": {"name": "reference"}, "input_hw": [64, 64]},
-        labels=len(data),
-        scores={"mae": (0.01, 0.0, 0.02)},
-        evaluation="Judged.",
-        provenance={},
-        trust=learn_trust(fit, data, metric, seed=0, view=Quiet()),
-    )
-    save_predictor(folder, predictor, replace(card, **changes), {})
-    return card
-
-
-def predicted(aiop, folder, *args):
-    done = aiop("predict", "--predictor", folder, *args, "--json")
-    assert done.code == 0, done.err
-    return json.loads(done.out)
+from aiop_core.testing.reference import ReferencePredictor
 
 
 def test_predictions_have_intervals(aiop, tmp_path):
@@ -85,7 +44,8 @@ def test_predictions_have_intervals(aiop, tmp_path):
 def test_too_much_confidence_for_the_labels_is_one_line(aiop, tmp_path):
     saved(tmp_path / "p")
     done = aiop("predict", "--predictor", tmp_path / "p", SPECS[0], "--confidence", 0.99)
-    assert "Intervals are unbounded: 12 held-out labels tell at most --confidence 0.923" in done.out
+    wanted = "--confidence 0.99 needs 99 held-out labels, and there are 12, which tell at most 0.923"
+    assert f"Intervals are unbounded: {wanted}" in done.out
     assert "[0.00, 100.00]" in done.out
     saved(tmp_path / "ms", LATENCY)
     args = ("predict", "--predictor", tmp_path / "ms", SPECS[0], "--confidence", 0.99)
@@ -95,14 +55,6 @@ def test_too_much_confidence_for_the_labels_is_one_line(aiop, tmp_path):
     wrong = aiop(*args[:-1], 90)
     assert (wrong.code, wrong.err.count("\n")) == (1, 1)
     assert "confidence is 90; it must lie between 0 and 1" in wrong.err
-
-
-def odd_network():
-    builder = GraphBuilder()
-    node = builder.conv(builder.input((64, 64)), 4, 3, stride=2)
-    node = builder.add(Op.Softmax, [builder.add(Op.Erf, [node])])
-    builder.output(builder.linear(builder.mean(node), 10))
-    return builder.build()
 
 
 def test_a_model_unlike_the_training_graphs_is_marked(aiop, tmp_path):
@@ -153,6 +105,7 @@ def test_an_older_card_loads_and_has_no_intervals(aiop, tmp_path):
     [
         {"calibration": {}},
         {"calibration": {"scores": [2, 1], "base": 1.0, "how": ""}},
+        *({"calibration": {"scores": [1, 2], "base": base, "how": ""}} for base in (0, -1.0, math.nan, math.inf, "x")),
         {"domain": {"operations": 3}},
         {"coverage": {"x": 1}},
     ],
@@ -217,96 +170,34 @@ def test_models_in_a_list(aiop, tmp_path):
     assert sorted(row["model"] for row in found["predictions"]) == sorted(SPECS[:3])
 
 
-class Pixels:
-    """Scores a module by its input and a factor."""
-
-    def __init__(self, factor):
-        self.factor = factor
-
-    def profile(self, model, input_shape):
-        return {"count": self.factor * input_shape[1] + sum(p.numel() for p in model.parameters())}
+def test_a_card_without_an_error_says_none(aiop, tmp_path):
+    saved(tmp_path / "p", scores={"spearman": (0.9, 0.8, 1.0)})
+    done = aiop("predict", "--predictor", tmp_path / "p", SPECS[0])
+    assert done.code == 0, done.err
+    assert done.out.endswith("\nJudged.\n")
+    assert "Expect an error" not in done.out
 
 
-class ByScore(ReferencePredictor):
-    """Says what the profiler said."""
+def test_models_get_the_input_of_the_table_that_was_learnt_from(aiop, tmp_path):
+    saved(tmp_path / "p", graphs={"input_shape": [3, 48, 40]})
+    args = ("predict", "--predictor", tmp_path / "p", "reference_zoo:wren", "--json")
 
-    def predict(self, graphs):
-        return graphs.scores["pixels/count"]
+    def macs(*more):
+        (row,) = json.loads(aiop(*args, *more).out)["predictions"]
+        return row["macs"]
 
-
-@pytest.fixture
-def scored(sources, tmp_path):
-    """A predictor that learnt from a profiler's scores."""
-
-    class Plugin:
-        @staticmethod
-        @reference.hookimpl
-        def aiop_register_profilers():
-            return [reference.Registration("pixels", "", lambda _: Pixels(1000))]
-
-        @staticmethod
-        @reference.hookimpl
-        def aiop_register_predictors():
-            return [reference.Registration("by_score", "", lambda _: ByScore())]
-
-    sources.append(PluginSource("more", "aiop-more", "0.1", lambda: Plugin))
-    data = labelled()
-    graphs = replace(data.graphs, scores={"pixels/count": np.arange(len(data), dtype=float)})
-    saved(tmp_path / "p", LATENCY)
-    card = PredictorCard(
-        "by_score", {}, LATENCY, {"family": {"name": "reference"}}, 12, {"mae": (1, 1, 1)}, "", {},
-        trust=learn_trust(lambda _: ByScore(), Labelled(graphs, data.labels), LATENCY, seed=0, view=Quiet()),
-    )  # fmt: skip
-    save_predictor(tmp_path / "p", ByScore(), card, {})
-    return tmp_path / "p"
+    assert macs() == macs("--input-shape", "3,48,40")
+    assert macs() < macs("--input-shape", "3,64,64")
 
 
-def test_scores_that_were_learnt_from_are_computed_again(aiop, scored):
-    (row,) = predicted(aiop, scored, SPECS[0])["predictions"]
-    network = FAMILY.network(FAMILY.parse(SPECS[0]))
-    assert row["predicted"] == 64_000 + sum(p.numel() for p in network.parameters())
-    explained = aiop("explain", SPECS[0], "--predictor", scored, "--json")
-    assert {n["contribution"] for n in json.loads(explained.out)["explanation"]["nodes"]} == {0.0}
-
-
-def test_a_model_without_a_module_has_no_scores(aiop, scored, tmp_path):
-    save_graph(odd_network(), tmp_path / "odd.safetensors", name="odd")
-    done = aiop("predict", "--predictor", scored, tmp_path / "odd.safetensors")
-    assert (done.code, done.err.splitlines()[-1].count("Error: ")) == (1, 1)
-    assert "gives a graph but no torch module" in done.err
-    assert "profiler 'pixels', which needs one" in done.err
-
-
-def test_scores_of_random_weights_follow_from_the_seed(aiop, scored, monkeypatch):
-    def first_weight(self, model, input_shape):
-        return {"count": float(next(model.parameters()).flatten()[0])}
-
-    monkeypatch.setattr(Pixels, "profile", first_weight)
-    one, again, other = (
-        predicted(aiop, scored, SPECS[0], "--seed", seed)["predictions"][0]["predicted"] for seed in (1, 1, 2)
-    )
-    assert one == again != other
-
-
-def test_scores_that_a_cache_stores_are_taken_from_it(aiop, scored, tmp_path):
-    graphs = replace(labelled().graphs, scores={"pixels/count": 7.0 + np.arange(12)})
-    cache = GraphCache.of(graphs, np.zeros(12), SPECS, ["reference"] * 12, LATENCY, {})
-    cache.save(tmp_path / "c.safetensors")
-    (row,) = predicted(aiop, scored, f"{tmp_path / 'c.safetensors'}#3")["predictions"]
-    assert row["predicted"] == 10
-
-
-def test_scores_of_no_profiler_are_said(aiop, scored):
-    path = scored / "predictor.json"
-    path.write_text(path.read_text().replace("pixels/count", "zc_column"))
-    done = aiop("predict", "--predictor", scored, SPECS[0])
-    assert "this predictor learnt from 'zc_column' beside the graphs, which no installed profiler computes" in done.err
-
-
-def test_a_profiler_that_lost_a_score_is_named(aiop, scored, monkeypatch):
-    monkeypatch.setattr(Pixels, "profile", lambda self, model, input_shape: {"other": 1.0})
-    done = aiop("predict", "--predictor", scored, SPECS[0])
-    assert "profiler 'pixels' gives no 'pixels/count', which the predictor learnt from" in done.err
+def test_an_interval_holds_the_shown_value(aiop, tmp_path, monkeypatch):
+    saved(tmp_path / "p")
+    values = iter([[1.2, -0.3, 1.1]])
+    monkeypatch.setattr(ReferencePredictor, "predict", lambda self, graphs: np.array(next(values)))
+    rows = predicted(aiop, tmp_path / "p", *SPECS[:3])["predictions"]
+    assert [row["model"] for row in rows] == [SPECS[0], SPECS[2], SPECS[1]]
+    assert [row["predicted"] for row in rows] == [1, 1, 0]
+    assert all(row["low"] <= row["predicted"] <= row["high"] for row in rows)
 
 
 def test_explain_lists_blocks_and_operations(aiop, tmp_path):

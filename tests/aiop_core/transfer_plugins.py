@@ -128,3 +128,14 @@ class Plugin:
 
 
 source = PluginSource("transfer", "aiop-transfer", "0.1", lambda: Plugin)
+
+
+def both(folder):
+    """The flags of the two caches to learn from."""
+    return "--cache", folder / "near.safetensors", "--cache", folder / "far.safetensors"
+
+
+def evaluate(aiop, saved, folder, *more):
+    """The command on the target, with ``more`` flags."""
+    how = ("--cache", folder / "target.safetensors", "--out", folder / "e")
+    return aiop("evaluate", "--predictor", saved, *how, *more)

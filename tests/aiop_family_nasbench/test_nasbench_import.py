@@ -263,6 +263,8 @@ def test_damaged_numbers_are_refused(tmp_path):
         nats_file.read(path, silent)
 
 
+SHORT = {"epochs": 3, "train_acc1es": [1.0], "eval_names": [], "eval_acc1es": {}}
+
 WRONG = [
     ({}, "has no list 'meta_archs'; give a file of NATS-Bench"),
     ({"meta_archs": ["64:64:64"], "arch2infos": {}}, "is the size search space"),
@@ -270,6 +272,10 @@ WRONG = [
     ({"meta_archs": ARCHS, "arch2infos": {}}, "holds no evaluated architectures"),
     ({"meta_archs": ARCHS, "arch2infos": {7: {}}}, "has results of architecture 7, but lists 2 architectures"),
     ({"meta_archs": ARCHS, "arch2infos": {0: {"12": {}}}}, "architecture 0 has no results as in NATS-Bench"),
+    (
+        {"meta_archs": ARCHS, "arch2infos": {0: {"12": {"all_results": {("cifar10", 777): SHORT}}}}},
+        r"architecture 0 has no results as in NATS-Bench \(IndexError",
+    ),
 ]
 
 

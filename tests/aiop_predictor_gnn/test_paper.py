@@ -131,6 +131,9 @@ def test_a_rescaling_is_multiplied_into_the_heads() -> None:
         torch.testing.assert_close(rescaled[k].output.bias[0], plain[k].output.bias[0] * factor[32])
     with pytest.raises(WeightsError, match="here: its rescaling is not one for each of 2 heads"):
         networks_of(state | {"alpha": alpha[:1], "b": b}, "here")
+    for bad in (b[:, :32], torch.tensor(1.0), b[0]):
+        with pytest.raises(WeightsError, match=r"2 heads: .* and b of shape \(2, 33\) are needed"):
+            networks_of(state | {"alpha": alpha, "b": bad}, "here")
 
 
 def test_bad_files_are_named(tmp_path: Path) -> None:

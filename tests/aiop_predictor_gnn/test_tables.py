@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tests.conftest import Aiop
 
 import aiop_predictor_gnn.plugin
 from aiop_core.plugins import PluginSource
+from aiop_core.records.cache import GraphCache
 from aiop_predictor_gnn.tables import FAMILIES, PUBLISHED_FINE_TUNED, PUBLISHED_ZERO_SHOT, TASKS
 
 
@@ -69,6 +71,9 @@ def test_tables_are_made_from_what_is_there_and_go_on_where_they_stopped(
     assert json.loads(again.out) == rows
     assert times == {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "predictors").rglob("*")}
     other = aiop(*command, "--tune", "heads")
+    cache = GraphCache.load(tmp_path / "out" / "caches" / "nb101.safetensors")
+    replace(cache, labels=cache.labels[::-1].copy()).save(tmp_path / "out" / "caches" / "nb101.safetensors")
+    assert "rounds.jsonl is of a command with other learnt; give the same again" in aiop(*command).err
     assert (other.code, "was made with other tune; give the same, or another --out" in other.err) == (1, True)
 
 

@@ -16,6 +16,9 @@ KINDS = "31dspb"
 
 LENGTH = 7
 
+QUICK = GpOptions(target="rank")
+"""Trying both targets would take twice the time."""
+
 
 def network(kinds: str, *, width: int = 16, hw: int = 32, head: int = 0) -> Graph:
     """One operation after the other; ``head`` further convolutions that are the same in every network."""
@@ -61,7 +64,7 @@ def labelled(count: int, seed: int, *, noise: float = 0.0, width: int = 16, head
 
 def fit(data: Labelled, options: GpOptions | None = None, *, seed: int = 0, progress: Progress = silent) -> GpPredictor:
     """A new predictor that knows ``data``."""
-    predictor = GpPredictor(options or GpOptions())
+    predictor = GpPredictor(options or QUICK)
     predictor.fit(data, seed=seed, device="cpu", progress=progress)
     return predictor
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.aiop_predictor_gp.cells import fit, labelled
 
 from aiop_core.contracts import Labelled
 from aiop_predictor_gp.predictor import GpPredictor
-from tests.aiop_predictor_gp.cells import fit, labelled
 
 
 @pytest.fixture(scope="session")

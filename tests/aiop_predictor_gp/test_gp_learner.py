@@ -72,18 +72,16 @@ def test_ranks_alone_decide_where_ranks_are_learnt() -> None:
     assert spearman(first.labels(test), second.labels(test)) == pytest.approx(1)
 
 
-def test_auto_takes_the_target_that_ranks_left_out_labels_better() -> None:
+@pytest.mark.parametrize("wild", [True, False])
+def test_auto_takes_the_target_that_ranks_left_out_labels_better(wild: bool) -> None:
     train, test = table(60, 0), table(300, 1)
-    wild = values(train)
-    wild[np.random.default_rng(2).choice(60, 6, replace=False)] *= 1e3  # a few labels outweigh all others
-    for labels, better in ((wild, RANK), (1e3 ** values(train), RANK), (values(train), None)):
-        rank, raw, auto = (learn(train, labels, options) for options in (RANK, RAW, GpOptions()))
-        found = [learner.labels(test) for learner in (rank, raw)]
-        chosen = [np.array_equal(auto.labels(test), values) for values in found]
-        assert sum(chosen) == 1
-        if better is RANK:
-            assert chosen[0]
-            assert kendall(values(test), found[0]) > kendall(values(test), found[1])
+    labels = values(train)
+    if wild:  # a few labels outweigh all others
+        labels[::10] *= 1e3
+    rank, raw, auto = (learn(train, labels, options).labels(test) for options in (RANK, RAW, GpOptions()))
+    assert [np.array_equal(auto, rank), np.array_equal(auto, raw)] == [wild, not wild]
+    if wild:
+        assert kendall(values(test), rank) > kendall(values(test), raw) + 0.1
 
 
 def test_several_processes_know_about_what_one_does() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -17,8 +19,8 @@ WIDTHS = (3, 1, 5)
 def kernel(seed: int, blocks: int) -> Kernel:
     rng = np.random.default_rng(seed)
     sizes = (blocks, blocks + 1, blocks)
-    parts = [torch.from_numpy(rng.normal(scale=0.7, size=size)) for size in sizes]
-    return Kernel(*parts, torch.tensor(-1.5, dtype=torch.float64))
+    distance, smooth, linear = (torch.from_numpy(rng.normal(scale=0.7, size=size)) for size in sizes)
+    return Kernel(distance, smooth, linear, torch.tensor(-1.5, dtype=torch.float64))
 
 
 def rows(count: int, seed: int, widths: tuple[int, ...] = WIDTHS) -> list[torch.Tensor]:
@@ -65,7 +67,7 @@ def test_mean_and_variance_are_those_of_scikit_learn() -> None:
     mine, y = kernel(2, 1), targets(known)
     length = np.sqrt(width) * np.exp(float(mine.distance[0]))
 
-    def scaled(logarithm: torch.Tensor, kind: object) -> object:
+    def scaled(logarithm: torch.Tensor, kind: Any) -> Any:
         return ConstantKernel(np.exp(float(logarithm)), "fixed") * kind
 
     smooth = RationalQuadratic(length, 1.0, "fixed", "fixed")
@@ -108,7 +110,7 @@ def test_rows_are_predicted_alike_however_many_at_once(monkeypatch: pytest.Monke
     known, new = rows(30, 0), rows(17, 1)
     one = Process(kernel(2, 3), known, targets(known))
     whole = one.predict(new)
-    monkeypatch.setattr(process, "PREDICT_ROWS", 5)
+    monkeypatch.setattr(process, "ROWS", 5)
     for part, expected in zip(one.predict(new), whole, strict=True):
         np.testing.assert_allclose(part, expected)
 

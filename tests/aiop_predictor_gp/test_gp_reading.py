@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from tests.aiop_predictor_gp.cells import network, specs
 
 from aiop_core.graph.build import GraphBuilder
 from aiop_core.graph.features import graph_features
@@ -14,7 +15,6 @@ from aiop_core.graph.ops import Op
 from aiop_core.graph.paths import path_features
 from aiop_predictor_gp import reading
 from aiop_predictor_gp.reading import TRANSFERABLE, Vocabulary, structure
-from tests.aiop_predictor_gp.cells import network, specs
 
 Word = tuple[object, ...]
 
@@ -94,6 +94,8 @@ def test_graphs_read_in_parts_are_read_as_a_whole(
     whole = {**structure(graphs), **vocabulary.counts(graphs)}
     monkeypatch.setattr(reading, "READ_GRAPHS", at_once)
     parts = {**structure(graphs), **vocabulary.counts(graphs)}
+    for words, expected in zip(Vocabulary.of(graphs).known, vocabulary.known, strict=True):
+        np.testing.assert_array_equal(words, expected)
     assert whole.keys() == parts.keys()
     for name, values in whole.items():
         np.testing.assert_allclose(parts[name], values, err_msg=name)

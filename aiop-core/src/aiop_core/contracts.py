@@ -305,13 +305,16 @@ class Adaptable(Predictor, Protocol):
 
 
 class Aligning(Adaptable, Protocol):
-    """An adaptable predictor that also learns from a target's graphs, which need no labels."""
+    """An adaptable predictor that also learns from a target's graphs, which need no labels.
+
+    Having ``align`` is all that it takes. ``aiop evaluate`` gives it all of the target's graphs.
+    """
 
     def align(self, graphs: GraphSet, options: Any) -> None:
         """Come to a target by its graphs alone; called before ``tune``, or instead of it.
 
         Args:
-            graphs: of the target.
+            graphs: of the target; the same ones lead to the same predictions, as there is no seed.
             options: the registration's ``tune_options``.
         """
         ...

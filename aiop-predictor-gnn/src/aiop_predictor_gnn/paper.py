@@ -93,8 +93,12 @@ def networks_of(state: Mapping[str, Tensor], source: str) -> tuple[GraphRegresso
         load_state(adapter, adapters[i], f"{source}, adapter {i}")
     if "alpha" in state:
         outputs = [adapter.output for adapter in found] or [network.output]
-        if state["alpha"].shape != (len(outputs),) or "b" not in state or len(state["b"]) != len(outputs):
-            raise WeightsError(f"{source}: its rescaling is not one for each of {len(outputs)} heads")
+        count, width = len(outputs), outputs[0].in_features + 1
+        if state["alpha"].shape != (count,) or "b" not in state or state["b"].shape != (count, width):
+            raise WeightsError(
+                f"{source}: its rescaling is not one for each of {count} heads: alpha of shape {(count,)} and "
+                f"b of shape {(count, width)} are needed; give the file as the research code wrote it"
+            )
         for output, alpha, b in zip(outputs, state["alpha"], state["b"], strict=True):
             rescale(output, alpha, b)
     return network, found

@@ -10,12 +10,15 @@ Source: AIO-P (AAAI-23), its results for transfer; the file names are those of i
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from aiop_core.contracts import Labelled, Metric, Progress
 from aiop_core.errors import DataError, StoreError
@@ -199,7 +202,8 @@ def make_tables(registry: PluginRegistry, plan: TablesPlan, view: View) -> list[
         cache = _cache(plan, target, view)
         folder = plan.out / target
         folder.mkdir(exist_ok=True)
-        log = RoundLog(folder / ROUNDS, {"labels": len(cache)})
+        learnt = [_cache(plan, name, view) for name in (PRETRAINING, *plan.sources(family))]
+        log = RoundLog(folder / ROUNDS, {"labels": _digest([cache]), "learnt": _digest(learnt)})
         rounds: list[Round] = []
         for seed in plan.seeds:
             make = partial(_adapted, plan, family, seed, view)
@@ -271,6 +275,17 @@ def _cache(plan: TablesPlan, name: str, view: View) -> GraphCache:
         path.parent.mkdir(exist_ok=True)
         import_caches([plan.file(name)], LegacyImport(), view).cache.save(path)
     return GraphCache.load(path)
+
+
+def _digest(caches: Sequence[GraphCache]) -> str:
+    """A hash of all graphs and labels."""
+    content = hashlib.sha256()
+    for cache in caches:
+        graphs = cache.graphs
+        columns = [graphs.columns[name] for name in sorted(graphs.columns)]
+        for values in (*columns, graphs.edges, graphs.node_offsets, graphs.edge_offsets, cache.labels):
+            content.update(f"{values.dtype}{values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+    return content.hexdigest()[:16]
 
 
 def _check_identity(plan: TablesPlan) -> None:

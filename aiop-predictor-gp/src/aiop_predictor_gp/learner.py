@@ -37,19 +37,22 @@ class Scale:
     @classmethod
     def of(cls, values: np.ndarray[Any, Any]) -> Scale:
         """Of training values; NaN is no value."""
-        with np.errstate(invalid="ignore"):
-            seen = np.isfinite(values)
-            count = np.maximum(seen.sum(0), 1)
-            mean = np.where(seen, values, 0).sum(0, dtype=np.float64) / count
-            deviation = np.sqrt((np.where(seen, values - mean, 0) ** 2).sum(0, dtype=np.float64) / count)
+        mean, deviation = np.zeros((2, values.shape[1]))
+        for i, column in enumerate(values.T):  # one by one: of all together, each step would be another copy
+            known = column[np.isfinite(column)].astype(np.float64)
+            if len(known):
+                mean[i], deviation[i] = known.mean(), known.std()
         columns = np.flatnonzero(deviation > 1e-9 * np.maximum(np.abs(mean), 1e-3))
         return cls(columns, mean[columns], deviation[columns])
 
     def __call__(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Standardised and clipped; the mean where nothing is known."""
-        found = (values[:, self.columns].astype(np.float64) - self.mean) / self.deviation
-        known: np.ndarray[Any, Any] = np.nan_to_num(found.clip(-CLIP, CLIP), nan=0.0)
-        return known
+        found = values[:, self.columns].astype(np.float64)
+        found -= self.mean
+        found /= self.deviation
+        np.clip(found, -CLIP, CLIP, out=found)
+        found[np.isnan(found)] = 0
+        return found
 
 
 class Learner:
@@ -73,7 +76,7 @@ class Learner:
         order = np.random.default_rng(seed).permutation(len(labels))[: options.capacity * options.processes]
         shares = max(1, -(-len(order) // options.capacity))
         scales = {name: scale for name, values in table.items() if len((scale := Scale.of(values[order])).columns)}
-        blocks = _tensors(scales, {name: values[order] for name, values in table.items()}, device)
+        blocks = _tensors(scales, table, device, order)
         blocks = blocks or [torch.zeros((len(order), 1), dtype=torch.float64, device=device)]
         linear = [LINEAR.get(name, USUAL_LINEAR) for name in scales] or [USUAL_LINEAR]
         kinds = {"rank": Target.rank, "raw": Target.raw}
@@ -160,5 +163,5 @@ def combine(
     return (np.stack(means) * precision).sum(0) / total, 1 / total
 
 
-def _tensors(scales: Mapping[str, Scale], table: Table, device: str) -> list[torch.Tensor]:
-    return [torch.as_tensor(scale(table[name]), dtype=torch.float64, device=device) for name, scale in scales.items()]
+def _tensors(scales: Mapping[str, Scale], table: Table, device: str, rows: Any = slice(None)) -> list[torch.Tensor]:
+    return [torch.as_tensor(scale(table[name][rows]), device=device) for name, scale in scales.items()]

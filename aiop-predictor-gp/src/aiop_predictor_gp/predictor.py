@@ -72,9 +72,10 @@ class GpPredictor:
         labels = checked_labels(train.labels)
         self._forget()
         self.device = device
-        self.sources = Source.each(FIRST, structure(train.graphs), labels, train.sets, seed)
+        table = structure(train.graphs)
+        self.sources = Source.each(FIRST, table, labels, train.sets, seed)
         if len(self.sources) == 1:  # several have no unit in common, and are asked as earlier data sets are
-            self._learn(train.graphs, labels, None, seed=seed, progress=progress)
+            self._learn(train.graphs, labels, table, reads_sources=False, seed=seed, progress=progress)
         return FitReport(self._report(len(labels)))
 
     def adapt(
@@ -94,6 +95,7 @@ class GpPredictor:
             raise OptionError(f"'{name}' names a data set already ({', '.join(self.sources)}, {AVERAGE}); use another")
         self.device = device
         self.sources |= found
+        self.tuning, self.awaits_tuning = GpTuneOptions(), False
         self.learner, self.line, self.target = None, None, None
         progress(1, 1)
         return FitReport(self._report(len(labels)))
@@ -135,7 +137,7 @@ class GpPredictor:
             progress(1, 1)
             return FitReport({"labels": float(len(labels))})
         self.line = None
-        self._learn(target.graphs, labels, table, seed=seed, progress=progress)
+        self._learn(target.graphs, labels, table, reads_sources=True, seed=seed, progress=progress)
         return FitReport(self._report(len(labels)))
 
     def _choose(self, options: GpTuneOptions) -> None:
@@ -145,10 +147,17 @@ class GpPredictor:
         self.tuning = options
 
     def _learn(
-        self, graphs: GraphSet, labels: np.ndarray[Any, Any], table: Table | None, *, seed: int, progress: Progress
+        self,
+        graphs: GraphSet,
+        labels: np.ndarray[Any, Any],
+        table: Table,
+        *,
+        reads_sources: bool,
+        seed: int,
+        progress: Progress,
     ) -> None:
-        """Fit the learner that predicts from now on; earlier data sets are read if this is a target."""
-        self.reads_sources = table is not None
+        """Fit the learner that predicts from now on to graphs and their structure."""
+        self.reads_sources = reads_sources
         self.vocabulary = Vocabulary.of(graphs)
         found = graphs.scores if self.options.scores else {}
         self.scores = {  # by rank, since proxies reach over many orders of magnitude

@@ -11,7 +11,7 @@ Source: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +24,8 @@ FITTED_ROWS = 400
 STEPS = 30
 """Iterations of L-BFGS at most."""
 
-PREDICT_ROWS = 2048
+ROWS = 512
+"""Graphs whose covariances with others are worked out at once."""
 
 _SMOOTH, _LINEAR, _NOISE = -1.0, -2.0, -2.0
 """Expected logarithms of the kernels' and the noise's variances, for labels of variance 1."""
@@ -34,8 +35,8 @@ _JITTER = 1e-6
 Blocks = Sequence[Float[Tensor, "n _"]]
 """Standardised features of a set of graphs; blocks have different widths."""
 
-Products = Sequence[tuple[Float[Tensor, "n m"], Float[Tensor, "n m"]]]
-"""What a kernel needs of two sets of graphs, whatever its parameters."""
+Products = Iterable[tuple[Float[Tensor, "n m"], Float[Tensor, "n m"]]]
+"""What a kernel needs of two sets of graphs, whatever its parameters; block by block, since each is large."""
 
 
 @dataclass
@@ -66,14 +67,19 @@ class Kernel:
 
     def __call__(self, products: Products) -> Float[Tensor, "n m"]:
         """Covariances between two sets of graphs, given their ``products``."""
-        total, apart = torch.zeros_like(products[0][0]), torch.zeros_like(products[0][0])
+        total = apart = torch.zeros((), dtype=torch.float64)
         for i, (inner, square) in enumerate(products):
             unit = torch.exp(-2 * self.distance[i])
-            near = 1 / (1 + square * unit / 2)
-            total = total + torch.exp(self.smooth[i]) * near + torch.exp(self.linear[i]) * unit * inner
+            total = total + torch.exp(self.smooth[i]) / (1 + square * (unit / 2))
+            total = total + torch.exp(self.linear[i]) * unit * inner
             apart = apart + square * unit
         covariances: Tensor = total + torch.exp(self.smooth[-1]) / (1 + apart / 2)
         return covariances
+
+    def between(self, a: Blocks, b: Sequence[Float[Tensor, "m _"]]) -> Float[Tensor, "n m"]:
+        """The same of features, some rows at once."""
+        starts = range(0, len(a[0]), ROWS)
+        return torch.cat([self(_products([block[start : start + ROWS] for block in a], b)) for start in starts])
 
     def variances(self, a: Blocks) -> Float[Tensor, " n"]:
         """The covariance of each graph with itself."""
@@ -82,29 +88,25 @@ class Kernel:
             total = total + torch.exp(self.linear[i] - 2 * self.distance[i]) * (x**2).mean(1)
         return total
 
-    def noisy(self, products: Products) -> Float[Tensor, "n n"]:
-        """Covariances of labels."""
-        covariances = self(products)
+    def noisy(self, covariances: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+        """Covariances of labels, in place."""
         jitter = _JITTER * (1 + covariances.diagonal().detach().mean())
-        return covariances + (torch.exp(self.noise) + jitter) * torch.eye(
-            len(covariances), dtype=torch.float64, device=covariances.device
-        )
+        covariances.diagonal().add_(torch.exp(self.noise) + jitter)
+        return covariances
 
 
-def _products(a: Blocks, b: Sequence[Float[Tensor, "m _"]]) -> Products:
+def _products(a: Blocks, b: Sequence[Float[Tensor, "m _"]]) -> Iterator[tuple[Tensor, Tensor]]:
     """For each block the inner products and squared distances of all pairs, by the number of columns."""
-    found = []
     for x, y in zip(a, b, strict=True):
         inner = x @ y.T / x.shape[1]
         own, other = (x**2).mean(1), (y**2).mean(1)
-        found.append((inner, (own[:, None] + other - 2 * inner).clamp(min=0)))
-    return found
+        yield inner, inner.mul(-2).add_(own[:, None]).add_(other).clamp_(min=0)
 
 
 def fit_kernel(blocks: Blocks, targets: Float[Tensor, " n"], linear: Sequence[float], *, steps: int = STEPS) -> Kernel:
     """The most probable parameters, given the first ``FITTED_ROWS`` labels."""
     few = [block[:FITTED_ROWS] for block in blocks]
-    products = _products(few, few)
+    products = [*_products(few, few)]
     wanted = targets[:FITTED_ROWS, None]
     prior = Kernel.expected(linear, str(targets.device)).tensors()
     kernel = Kernel(*(tensor.clone().requires_grad_() for tensor in prior))
@@ -115,7 +117,7 @@ def fit_kernel(blocks: Blocks, targets: Float[Tensor, " n"], linear: Sequence[fl
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        root = torch.linalg.cholesky(kernel.noisy(products))
+        root = torch.linalg.cholesky(kernel.noisy(kernel(products)))
         fit: Tensor = 0.5 * (wanted * torch.cholesky_solve(wanted, root)).sum() + root.diagonal().log().sum()
         for tensor, mean, width in zip(kernel.tensors(), prior, widths, strict=True):
             fit = fit + 0.5 * ((tensor - mean) ** 2).sum() / width**2
@@ -131,7 +133,7 @@ class Process:
 
     def __init__(self, kernel: Kernel, blocks: Blocks, targets: Float[Tensor, " n"]) -> None:
         self.kernel, self.blocks = kernel, list(blocks)
-        self._root = torch.linalg.cholesky(kernel.noisy(_products(self.blocks, self.blocks)))
+        self._root = torch.linalg.cholesky(kernel.noisy(kernel.between(self.blocks, self.blocks)))
         self._weights = torch.cholesky_solve(targets[:, None], self._root)[:, 0]
         self.targets = targets
 
@@ -142,8 +144,8 @@ class Process:
     def predict(self, blocks: Blocks) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"]]:
         """Mean and variance for each row, without the noise of labels."""
         means, variances = [], []
-        for start in range(0, len(blocks[0]), PREDICT_ROWS):
-            part = [block[start : start + PREDICT_ROWS] for block in blocks]
+        for start in range(0, len(blocks[0]), ROWS):
+            part = [block[start : start + ROWS] for block in blocks]
             between = self.kernel(_products(part, self.blocks))
             means.append(between @ self._weights)
             known = (torch.linalg.solve_triangular(self._root, between.T, upper=False) ** 2).sum(0)

@@ -25,6 +25,8 @@ _SHAPE = ("op", "resolution", "kernel", "stride", "groups")
 Table = Mapping[str, np.ndarray[Any, Any]]
 """Blocks by name, each (graphs, its columns)."""
 
+Tally = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]
+
 TRANSFERABLE = ("paths", "sizes", "counts")
 """Blocks that mean the same in every family and with every head.
 
@@ -60,6 +62,14 @@ def words(graphs: GraphSet) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
     return own, Neighbours(graphs.edges + shift, len(own)).refine(own)
 
 
+def _tally(word: np.ndarray[Any, Any], graph: np.ndarray[Any, Any]) -> Tally:
+    """Each distinct word with the sum of its counts in graphs, and that of their squares."""
+    distinct, number = np.unique(word, return_inverse=True)
+    pairs, times = np.unique(graph * len(distinct) + number, return_counts=True)
+    total, square = (np.bincount(pairs % len(distinct), times**power, len(distinct)) for power in (1, 2))
+    return distinct, total, square
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """The nodes and neighbourhoods that training graphs differ in, as sorted words.
@@ -72,12 +82,16 @@ class Vocabulary:
     @classmethod
     def of(cls, graphs: GraphSet) -> Vocabulary:
         """The ``WIDEST`` words of either kind that vary most between ``graphs``."""
+        tallies: tuple[list[Tally], list[Tally]] = [], []
+        for start in range(0, len(graphs), READ_GRAPHS):
+            part = graphs[start : start + READ_GRAPHS]
+            for word, tally in zip(words(part), tallies, strict=True):
+                tally.append(_tally(word, part.graph_of_node))
         found = []
-        for word in words(graphs):
+        for tally in tallies:
+            word, total, square = (np.concatenate(column) for column in zip(*tally, strict=True))
             distinct, number = np.unique(word, return_inverse=True)
-            total = np.bincount(number, minlength=len(distinct)).astype(np.float64)
-            pairs, times = np.unique(graphs.graph_of_node * len(distinct) + number, return_counts=True)
-            square = np.bincount(pairs % len(distinct), weights=times.astype(np.float64) ** 2, minlength=len(distinct))
+            total, square = (np.bincount(number, column, len(distinct)) for column in (total, square))
             variance = square / len(graphs) - (total / len(graphs)) ** 2
             kept = np.argsort(-variance, kind="stable")[:WIDEST]
             found.append(np.sort(distinct[kept[variance[kept] > 1e-12]]))

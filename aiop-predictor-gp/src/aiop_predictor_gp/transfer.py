@@ -71,7 +71,7 @@ class Source:
     def each(
         cls, name: str, table: Table, labels: Float[np.ndarray, " n"], sets: Int[np.ndarray, " n"] | None, seed: int
     ) -> dict[str, Source]:
-        """The data sets in a table that may have more blocks: ``name``, or with several ``name0``, ``name1`` and so on."""
+        """The data sets in a table, which may have more blocks: ``name``, or ``name0``, ``name1`` of several."""
         sets = np.zeros(len(labels), dtype=np.int64) if sets is None else sets
         numbers = np.unique(sets)
         return {

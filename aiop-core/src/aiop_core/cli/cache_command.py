@@ -177,12 +177,15 @@ def split(cache: Path, fractions: str, seed: int, prefix: str, force: bool, as_j
 @click.argument("cache", type=_FILE)
 @plugin_option("profiler", "What scores each architecture.", required=True)
 @click.option("--out", "-o", type=_FILE, metavar="FILE", help="The cache to write; CACHE itself by default.")
+@click.option("--allow-code", is_flag=True, help="Run Python files and packages that the cache names as models.")
 @flags.seed_option
 @_force
 @config_option
 @flags.json_option
 @click.pass_context
-def score(ctx: click.Context, /, cache: Path, out: Path | None, seed: int, force: bool, as_json: bool) -> None:
+def score(
+    ctx: click.Context, /, cache: Path, out: Path | None, allow_code: bool, seed: int, force: bool, as_json: bool
+) -> None:
     """Score the architectures of a cache, and keep the scores in it as features.
 
     Each is made anew with random weights that follow from --seed. A killed run goes on where
@@ -199,7 +202,9 @@ def score(ctx: click.Context, /, cache: Path, out: Path | None, seed: int, force
         check_free([out], force=force)
     read, journal = GraphCache.load(cache), out.with_name(out.name + ".scoring")
     with open_view() as view:
-        scored = score_cache(ctx.obj.registry, read, profiler, seed=seed, journal=journal, view=view)
+        scored = score_cache(
+            ctx.obj.registry, read, profiler, seed=seed, journal=journal, view=view, allow_code=allow_code
+        )
     scored.cache.save(out)
     journal.unlink()
     failed = [{"family": family, "spec": spec, "why": why} for (family, spec), why in scored.failed.items()]

@@ -23,6 +23,7 @@ _FILE = click.Path(path_type=Path)
 _ONLY_WITH = {
     "label": "table",
     "label_unit": "table",
+    "lower_is_better": "table",
     "spec_columns": "table",
     "score_columns": "table",
     "input_hw": "table",
@@ -56,6 +57,9 @@ def label_source(*, several: bool = False) -> Callable[[F], F]:
             show_default=True,
             metavar="UNIT",
             help="percent, fraction, or another unit.",
+        ),
+        click.option(
+            "--lower-is-better", is_flag=True, help="With --table: of its labels, as of an error or a latency."
         ),
         click.option(
             "--spec-columns",
@@ -147,6 +151,7 @@ def _table(ctx: click.Context, arguments: dict[str, Any], view: View) -> Source:
         arguments["label_unit"],
         [name.strip() for name in arguments["spec_columns"].split(",")],
         [name.strip() for name in names.split(",")] if names else [],
+        higher_is_better=not arguments["lower_is_better"],
     )
     if family is None:
         if arguments["input_hw"]:

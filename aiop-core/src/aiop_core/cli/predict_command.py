@@ -87,7 +87,8 @@ def command(
     print_table("", ["model", heading, "MMACs", "M params", *(["training"] if far else [])], rows)
     for line in result.caveats:
         click.echo(line)
-    mae = result.card.scores["mae"][0]
-    known = mae is not None and not result.card.ranks_only
-    error = f"Expect an error of about {value_text(mae, metric)} (MAE). " if known else ""
+    mae, *_ = result.card.scores.get("mae") or (None,)
+    error = ""
+    if mae is not None and not result.card.ranks_only:
+        error = f"Expect an error of about {value_text(mae, metric)} (MAE). "
     click.echo(f"{error}{result.card.evaluation}")

@@ -6,9 +6,10 @@ import hashlib
 from itertools import pairwise
 
 import numpy as np
+from jaxtyping import Int
 
 from aiop_core.graph.model import NODE_COLUMNS, WL_ROUNDS, GraphSet
-from aiop_core.graph.refinement import Neighbours, hash_rows
+from aiop_core.graph.refinement import Neighbours, Words, hash_rows
 
 BLOCK_NODES = 50_000
 """About how many nodes are refined at once: their columns stay in the processor's cache."""
@@ -33,7 +34,20 @@ def _block(graphs: GraphSet) -> list[str]:
     neighbours = Neighbours(graphs.edges + shift, len(colour))
     rounds = np.repeat(np.minimum(graphs.sizes, WL_ROUNDS), graphs.sizes)
     for done in range(WL_ROUNDS):
-        colour = np.where(done < rounds, neighbours.refine(colour), colour)  # a small graph has few rounds
-    ordered = colour[np.lexsort((colour, graphs.graph_of_node))]  # by graph, then by word
+        refined = np.where(done < rounds, neighbours.refine(colour), colour)  # a small graph has few rounds
+        before, colour = colour, refined
+    (ordered, classes), (_, fewer) = _ordered(graphs, colour), _ordered(graphs, before)
     offsets = graphs.node_offsets.tolist()
-    return [hashlib.sha256(ordered[a:b].tobytes()).hexdigest()[:16] for a, b in pairwise(offsets)]
+    found = [hashlib.sha256(ordered[a:b].tobytes()).hexdigest()[:16] for a, b in pairwise(offsets)]
+    for graph in np.flatnonzero(classes > fewer).tolist():  # rare, and each needs rounds of its own
+        found[graph] = graphs[graph].fingerprint
+    return found
+
+
+def _ordered(graphs: GraphSet, colour: Words) -> tuple[Words, Int[np.ndarray, " g"]]:
+    """The words by graph and size, and how many different ones each graph has."""
+    of_node = graphs.graph_of_node  # ascending
+    ordered = colour[np.lexsort((colour, of_node))]
+    new = np.ones(len(ordered), dtype=bool)
+    new[1:] = (ordered[1:] != ordered[:-1]) | (of_node[1:] != of_node[:-1])
+    return ordered, np.bincount(of_node[new], minlength=len(graphs))

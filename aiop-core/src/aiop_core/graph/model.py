@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ NODE_COLUMNS: Mapping[str, tuple[type[np.generic], int]] = {
 """Every column that has one row per node: its type, and its width (0: a vector)."""
 
 WL_ROUNDS = 16
-"""Rounds of Weisfeiler-Lehman refinement behind a fingerprint."""
+"""Rounds of Weisfeiler-Lehman refinement behind a fingerprint, more where these do not settle. Most networks settle
+in fewer than ten; long chains of equal layers need half their length."""
 
 
 def _column(name: str, value: Any, rows: int | None = None) -> np.ndarray[Any, Any]:
@@ -132,21 +134,32 @@ class Graph:
     def fingerprint(self) -> str:
         """A hash that does not depend on the order of nodes, equal for isomorphic graphs.
 
-        Equal hashes of different graphs are possible in theory, as for any such test.
+        Nodes are refined until no round tells more of them apart. Equal hashes of different
+        graphs are possible in theory, as for any such test.
         """
-        return hashlib.sha256(np.sort(self.colours()).tobytes()).hexdigest()[:16]
+        least = min(WL_ROUNDS, len(self))
+        settled = (
+            colour
+            for done, (before, colour) in enumerate(pairwise(self._refined()), start=1)
+            if done >= least and len(np.unique(colour)) == len(np.unique(before))
+        )
+        return hashlib.sha256(np.sort(next(settled)).tobytes()).hexdigest()[:16]
 
     def colours(self, rounds: int = WL_ROUNDS) -> Int[np.ndarray, " n"]:
         """A 64-bit word for each node that tells it and its surroundings, ``rounds`` edges far.
 
         Source: Weisfeiler-Lehman refinement over predecessors and successors.
         """
+        return next(islice(self._refined(), min(rounds, len(self)), None))
+
+    def _refined(self) -> Iterator[refinement.Words]:
+        """The nodes' words after no round, one, two, …, without end."""
         columns = [getattr(self, name).reshape(len(self), -1) for name in NODE_COLUMNS]
         colour = refinement.hash_rows([column for wide in columns for column in wide.T])
         neighbours = refinement.Neighbours(self.edges, len(self))
-        for _ in range(min(rounds, len(self))):
+        while True:
+            yield colour
             colour = neighbours.refine(colour)
-        return colour
 
 
 def _ranges(starts: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from aiop_core.contracts import Metric
-from aiop_core.errors import LabelError, OptionError
+from aiop_core.errors import OptionError
 from aiop_core.metrics import Interval
 from aiop_core.options import options_dict
-from aiop_core.pipeline.adaptable import load_adaptable
+from aiop_core.pipeline.adaptable import load_adaptable, require_direction
 from aiop_core.pipeline.domain import Domain
-from aiop_core.pipeline.fit import predictions, scores_of
+from aiop_core.pipeline.fit import UNDEFINED, predictions, scores_of
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.saved import PredictorCard, check_free, read_learnt, save_predictor
+from aiop_core.pipeline.scores import SHOWN
 from aiop_core.pipeline.sources import Joined, Source, join, learnt_from
 from aiop_core.pipeline.trust import Trust
 from aiop_core.pipeline.view import View
@@ -99,11 +100,7 @@ def adapt(registry: PluginRegistry, plan: AdaptPlan, source: Source, view: View)
         taken = f"; taken are: {', '.join(names)}" if names else ""
         raise OptionError(f"--as '{plan.name}' cannot name what is learnt; choose another name{taken}")
     metric = source.cache.metric
-    if metric.higher_is_better != card.metric.higher_is_better:
-        raise LabelError(
-            f"'{metric.name}' of {source.name} and '{card.metric.name}', which the predictor learnt first, "
-            "differ in whether higher is better; turn the labels around"
-        )
+    require_direction(card, metric, source.name)
     joined, known = join([source], apart=plan.apart), read_learnt(plan.folder)
     learnt, tested, before, after = _judge(registry, plan, joined, (known or {}).get(metric.name, []), metric, view)
     progress = view.stage(f"{plan.name}, all {len(joined.data)} labels")
@@ -125,7 +122,7 @@ def adapt(registry: PluginRegistry, plan: AdaptPlan, source: Source, view: View)
     card = replace(
         card,
         metric=Metric(card.metric.name, "score", card.metric.higher_is_better, card.metric.description),
-        scores=after,
+        scores=after or dict.fromkeys(SHOWN, UNDEFINED),
         evaluation=evaluation,
         provenance=provenance() | {"seed": plan.seed, "of": dict(card.provenance)},
         trust=Trust(None, domain | card.trust.domain if card.trust else domain),

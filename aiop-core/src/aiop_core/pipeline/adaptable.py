@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
-from aiop_core.contracts import Adaptable, AdaptableRegistration
-from aiop_core.errors import OptionError
+from aiop_core.contracts import Adaptable, AdaptableRegistration, Aligning, Metric, Predictor
+from aiop_core.errors import LabelError, OptionError
 from aiop_core.pipeline.saved import PredictorCard, load_predictor, read_card
 from aiop_core.plugins import PluginRegistry
 
@@ -31,6 +31,29 @@ def require_adaptable(registry: PluginRegistry, name: str, what: str) -> Adaptab
         ]
         raise OptionError(f"predictor '{name}' cannot {what}; those that can are: {', '.join(others) or 'none'}")
     return registration
+
+
+def is_aligning(predictor: Predictor) -> TypeGuard[Aligning]:
+    """Whether a predictor also learns from a target's graphs."""
+    return callable(getattr(predictor, "align", None))
+
+
+def require_direction(card: PredictorCard, metric: Metric, name: str) -> None:
+    """Make sure that what a predictor learns further is better in the direction that it knows.
+
+    Args:
+        card: the predictor's.
+        metric: of the further labels.
+        name: of their source, for the message.
+
+    Raises:
+        LabelError: if higher is better in one and lower in the other.
+    """
+    if metric.higher_is_better != card.metric.higher_is_better:
+        raise LabelError(
+            f"'{metric.name}' of {name} and '{card.metric.name}', which the predictor learnt first, "
+            "differ in whether higher is better; turn the labels around"
+        )
 
 
 def load_adaptable(folder: Path, registry: PluginRegistry) -> tuple[Adaptable, PredictorCard]:

@@ -118,9 +118,11 @@ class Calibration:
 
         Raises:
             TypeError: if keys are missing or unknown.
-            ValueError: if the scores are not ascending numbers.
+            ValueError: if the scores are not ascending numbers, or the base is not a positive one.
         """
         found = cls(**table)
+        if not 0 < found.base < math.inf:
+            raise ValueError(f"calibration base {found.base} is not a finite positive number")
         scores = np.asarray(found.scores, dtype=np.float64)
         if not np.isfinite(scores).all() or (np.diff(scores) < 0).any():
             raise ValueError("calibration scores are not ascending numbers")
@@ -167,8 +169,9 @@ class Calibration:
             return "Intervals are unbounded: no label was left to calibrate them on; train with more labels."
         most = math.floor(1000 * self.most) / 1000
         return (
-            f"Intervals are unbounded: {len(self.scores)} held-out labels tell at most --confidence {most:g}; "
-            f"ask for that, or train with {math.ceil(confidence / (1 - confidence) - _ROUNDING)} labels or more."
+            f"Intervals are unbounded: --confidence {confidence:g} needs "
+            f"{math.ceil(confidence / (1 - confidence) - _ROUNDING)} held-out labels, and there are "
+            f"{len(self.scores)}, which tell at most {most:g}; ask for that, or train with more labels."
         )
 
 

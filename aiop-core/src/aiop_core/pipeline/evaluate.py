@@ -16,11 +16,20 @@ from aiop_core.contracts import Adaptable, Labelled, Predictor, Progress
 from aiop_core.graph import cost
 from aiop_core.graph.model import GraphSet
 from aiop_core.options import options_dict
-from aiop_core.pipeline.adaptable import load_adaptable, require_adaptable
+from aiop_core.pipeline.adaptable import is_aligning, load_adaptable, require_adaptable, require_direction
 from aiop_core.pipeline.fit import Contender, baselines, fitted, hold_out, predictions, scores_of
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.rounds import ROUNDS, Round, RoundLog
-from aiop_core.pipeline.saved import CARD, LEARNT, PredictorCard, load_predictor, read_card, read_learnt, save_predictor
+from aiop_core.pipeline.saved import (
+    CARD,
+    LEARNT,
+    PredictorCard,
+    check_replaceable,
+    load_predictor,
+    read_card,
+    read_learnt,
+    save_predictor,
+)
 from aiop_core.pipeline.scores import summary_of, write_json
 from aiop_core.pipeline.sources import Joined, Source, join, learnt_from, not_learnt_from
 from aiop_core.pipeline.train import make_folder
@@ -108,16 +117,21 @@ def evaluate(registry: PluginRegistry, plan: EvaluatePlan, target: Source, view:
     """The zero-shot and few-shot protocol: learn from few labels of the target, predict all others.
 
     For each seed and size the same labels go to the predictor, to a new one of its kind,
-    and to every baseline. Without labels, all of the target is ranked.
+    and to every baseline. Without labels, all of the target is ranked. An aligning predictor
+    looks at all of the target's graphs in either case, and at no label but those few.
 
     Raises:
-        OptionError: if labels are to be learnt and the predictor is not adaptable.
+        OptionError: if labels are to be learnt and the predictor is not adaptable, or
+            a predictor would be overwritten that this command did not make.
+        LabelError: if labels are to be learnt whose direction is not the predictor's.
         SplitError: if a size leaves nothing to test on.
         StoreError: if the folder holds rounds of other labels or options.
     """
     card, few = read_card(plan.folder), sorted(set(plan.sizes) - {0})
     if few:
         require_adaptable(registry, card.predictor, "be tuned to a target's labels")
+        require_direction(card, target.cache.metric, target.name)
+    check_replaceable(plan.out, command="evaluate", given=plan.folder)
     known = read_learnt(plan.folder)
     target = not_learnt_from(target, known, view)
     make_folder(plan.out)
@@ -132,7 +146,9 @@ def evaluate(registry: PluginRegistry, plan: EvaluatePlan, target: Source, view:
         *baselines(registry, but=card.predictor),
     ]
     identity = {
+        "command": "evaluate",
         "labels": joined.digest,
+        "metrics": [asdict(target.cache.metric)],
         "predictor": _digest(plan.folder),
         "tune": options_dict(plan.options, runtime=False),
         "baselines": [contender.name for contender in field[2:]],
@@ -160,7 +176,7 @@ def evaluate(registry: PluginRegistry, plan: EvaluatePlan, target: Source, view:
 
 
 def _tune_with(options: Any, graphs: GraphSet) -> Callable[..., Any]:
-    """Tunes a predictor after it has seen the target's graphs, of which only few have labels."""
+    """Tunes a predictor that first looks at all of the target's graphs, if it can align; at no further label."""
 
     def tune(predictor: Adaptable, labels: Labelled, *, seed: int, device: str, progress: Progress) -> None:
         _align(predictor, graphs, options)
@@ -170,14 +186,14 @@ def _tune_with(options: Any, graphs: GraphSet) -> Callable[..., Any]:
 
 
 def _align(predictor: Predictor, graphs: GraphSet, options: Any) -> None:
-    if (align := getattr(predictor, "align", None)) is not None:
-        align(graphs, options)
+    if is_aligning(predictor):
+        predictor.align(graphs, options)
 
 
 def _zero_shot(
     registry: PluginRegistry, plan: EvaluatePlan, card: PredictorCard, joined: Joined, target: Source, log: RoundLog
 ) -> Iterator[Round]:
-    """How the predictor as it was saved ranks the target, and how size alone does."""
+    """How the predictor ranks the target without its labels, and how size alone does."""
     seed, labels, better = plan.seeds[0], joined.data.labels, target.cache.metric.higher_is_better
 
     def predicted(graphs: GraphSet) -> np.ndarray[Any, Any]:

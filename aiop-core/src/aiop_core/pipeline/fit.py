@@ -206,6 +206,8 @@ def hold_out(
     strata = None if data.sets is None else data.sets.tolist()
     log = RoundLog() if log is None else log
     splits = {(size, seed): holdout(groups, size, seed=seed, strata=strata) for size in sizes for seed in seeds}
+    for (size, _), split in splits.items():
+        _check_sides(split, data, names, size, test_all)
     fits = [(size, seed, contender) for size, seed in splits for contender in field_of]
     done = sum(log.get(size, seed, contender.name) is not None for size, seed, contender in fits)
     if done:
@@ -219,9 +221,9 @@ def hold_out(
         if found is None:
             split = splits[size, seed]
             found = [
-                Round(size, learnt, seed, contender.name, len(tested), scores, round(seconds, 3), name)
-                for name, learnt, tested, scores, seconds in _judged(
-                    contender, data, names, split, higher_is_better, seed, test_all, device
+                Round(size, learnt, seed, contender.name, len(tested), scores, round(seconds, 3), number)
+                for number, learnt, tested, scores, seconds in _judged(
+                    contender, data, len(names), split, higher_is_better, seed, test_all, device
                 )
             ]
             log.append(found)
@@ -231,29 +233,38 @@ def hold_out(
     return rounds
 
 
+def _check_sides(split: Split, data: Labelled, names: Sequence[str], size: int, test_all: bool) -> None:
+    """Make sure, before anything is fitted, that each data set has labels on both sides."""
+    sets = _sets(data)
+    for number, name in enumerate(names):
+        sides = (split.train,) if test_all else (split.train, split.test)
+        if not all((sets[side] == number).any() for side in sides):
+            raise SplitError(f"{size} labels to learn from leave a side of '{name}' empty; choose another --train")
+
+
+def _sets(data: Labelled) -> np.ndarray[Any, Any]:
+    return np.zeros(len(data), dtype=np.int64) if data.sets is None else data.sets
+
+
 def _judged(
     contender: Contender,
     data: Labelled,
-    names: Sequence[str],
+    count: int,
     split: Split,
     higher_is_better: bool,
     seed: int,
     test_all: bool,
     device: str,
-) -> Iterator[tuple[str, int, np.ndarray[Any, Any], dict[str, Interval], float]]:
-    """For each data set its name, how many labels were learnt, what was tested, the scores and the seconds."""
+) -> Iterator[tuple[int, int, np.ndarray[Any, Any], dict[str, Interval], float]]:
+    """For each of ``count`` data sets its number, how many labels were learnt, what was tested, scores and seconds."""
     tested = np.arange(len(data)) if test_all else split.test
-    sets = np.zeros(len(data), dtype=np.int64) if data.sets is None else data.sets
+    sets = _sets(data)
     several = data.sets is not None
     predicted, seconds = np.empty(len(data)), 0.0
     if not several or contender.joint:
         predicted[tested], seconds = _fit_predict(contender, data, split.train, tested, seed, device)
-    for number, name in enumerate(names):
+    for number in range(count):
         learn, judge = (side[sets[side] == number] for side in (split.train, tested))
-        if not len(learn) or not len(judge):
-            raise SplitError(
-                f"{len(split.train)} labels to learn from leave a side of '{name}' empty; choose another --train"
-            )
         if several and not contender.joint:
             alone = Labelled(data.graphs, data.labels)
             predicted[judge], seconds = _fit_predict(contender, alone, learn, judge, seed, device)
@@ -264,7 +275,7 @@ def _judged(
             higher_is_better=higher_is_better,
             ranks_only=several and contender.joint,
         )
-        yield name, len(split.train) if contender.joint else len(learn), judge, scores, seconds
+        yield number, len(split.train) if contender.joint else len(learn), judge, scores, seconds
 
 
 def _fit_predict(

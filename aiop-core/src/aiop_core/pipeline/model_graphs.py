@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,7 +26,7 @@ def reader_of(given: ModelReader, card: PredictorCard) -> ModelReader:
         table: Mapping[str, Any] | None = card.graphs.get(kind)
         return None if table is None else _create(given.registry, kind, table)
 
-    hw = card.graphs.get("input_hw")
+    hw, shape = card.graphs.get("input_hw"), card.graphs.get("input_shape")
     own_family = given.family is None
     return replace(
         given,
@@ -34,6 +35,7 @@ def reader_of(given: ModelReader, card: PredictorCard) -> ModelReader:
         task=given.task or make("task"),
         metric=card.metric.name if "task" in card.graphs and given.task is None else given.metric,
         input_hw=given.input_hw or (tuple(hw) if hw else None),
+        input_shape=given.input_shape or (tuple(shape) if shape else None),
     )
 
 
@@ -41,6 +43,8 @@ def read_graphs(
     reader: ModelReader, card: PredictorCard, specs: Sequence[str], view: View, *, seed: int = 0
 ) -> tuple[list[str], GraphSet]:
     """The names and graphs of models, with the scores beside them that the predictor learnt from.
+
+    A score that no installed profiler computes is NaN where it is not stored, which ``view`` is told.
 
     Args:
         reader: see ``reader_of``.
@@ -50,7 +54,8 @@ def read_graphs(
         seed: of the weights of a network that a profiler looks at.
 
     Raises:
-        ModelError: if a spelling names no model, or scores are needed that cannot be had for it.
+        ModelError: if a spelling names no model, or a profiler needs a module and the model has none.
+        ContractError: if a profiler gives none of the scores.
     """
     progress = view.stage("graphs")
     named = []
@@ -65,6 +70,11 @@ def read_graphs(
         for done, (spec, one) in enumerate(zip(specs, named, strict=True), start=1):
             found.append(scoring.scores(spec, one, wanted))
             progress(done, len(specs))
+        if scoring.unknown:
+            view.say(
+                f"no installed profiler computes {', '.join(sorted(scoring.unknown))}, which this predictor learnt "
+                "from beside the graphs: unknown where a model does not store it, as cache.safetensors#3 does"
+            )
         graphs = replace(graphs, scores={name: np.array([scores[name] for scores in found]) for name in wanted})
     return [one.name for one in named], graphs
 
@@ -76,37 +86,42 @@ class _Scoring:
         reader: makes modules.
         tables: the options of profilers; those of others are the default ones.
         seed: of a module's weights, together with the model's name, as when a cache is scored.
+
+    Attributes:
+        unknown: names of scores that were neither stored nor of an installed profiler.
     """
 
     def __init__(self, reader: ModelReader, tables: Mapping[str, Mapping[str, Any]], seed: int) -> None:
         self._reader, self._tables, self._seed = reader, tables, seed
         self._profilers: dict[str, Profiler] = {}
+        self.unknown: set[str] = set()
 
     def scores(self, spec: str, named: NamedGraph, wanted: Sequence[str]) -> dict[str, float]:
-        """All of ``wanted`` for one model.
+        """All of ``wanted`` for one model; NaN where nobody knows it.
 
         Raises:
-            ModelError: if a score is of no profiler, or the model has no module.
-            ContractError: if the profiler does not give the score.
+            ModelError: if a profiler is needed, and the model has no module.
+            ContractError: if the profiler gives none of its scores.
         """
         found = {name: named.scores[name] for name in wanted if name in named.scores}
-        missing = [name for name in wanted if name not in found]
-        for profiler in sorted({name.partition("/")[0] for name in missing}):
-            found |= self._profile(profiler, spec, named.name)
-        for name in missing:
+        missing: dict[str, list[str]] = {}
+        for name in wanted:
             if name not in found:
+                missing.setdefault(name.partition("/")[0], []).append(name)
+        for profiler, names in missing.items():
+            given: Mapping[str, float] = {}
+            if profiler not in self._reader.registry.names("profiler"):
+                self.unknown.update(names)
+            elif not set(given := self._profile(profiler, spec, named.name)) & set(names):
                 raise ContractError(
-                    f"profiler '{name.partition('/')[0]}' gives no '{name}', which the predictor learnt from"
+                    f"profiler '{profiler}' gives no {', '.join(names)} for '{spec}', which the predictor learnt from; "
+                    "install the version that the labels were scored with"
                 )
+            found |= {name: given.get(name, math.nan) for name in names}  # a profiler leaves out what is undefined
         return found
 
     def _profile(self, name: str, spec: str, model_name: str) -> dict[str, float]:
         if name not in self._profilers:
-            if name not in self._reader.registry.names("profiler"):
-                raise ModelError(
-                    f"this predictor learnt from '{name}' beside the graphs, which no installed profiler computes; "
-                    "give models that it is stored with, as cache.safetensors#3, or use a predictor without scores"
-                )
             self._profilers[name] = _create(self._reader.registry, "profiler", self._tables.get(name, {"name": name}))
         try:
             with initialisation(architecture_seed(self._seed, model_name)):

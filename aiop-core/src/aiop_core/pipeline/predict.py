@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aiop_core.contracts import Metric, Predictor
 from aiop_core.errors import ModelError
 from aiop_core.graph import cost
@@ -126,8 +128,11 @@ def predict(
 def predicted_rows(
     predictor: Predictor, card: PredictorCard, names: Sequence[str], graphs: GraphSet, confidence: float
 ) -> list[Prediction]:
-    """One for each graph, best first."""
+    """One for each graph, best first; fractions are shown within [0, 1]."""
     values, spread = predict_with_spread(predictor, graphs)
+    best_first = np.argsort(-values if card.metric.higher_is_better else values, kind="stable")
+    fraction = card.metric.unit == "fraction" and not card.ranks_only
+    shown = values.clip(0, 1) if fraction else values  # as the intervals, which must hold it
     low: Sequence[float | None] = [None] * len(names)
     high, outside = low, [""] * len(names)
     if card.trust is not None and card.trust.calibration is not None and not card.ranks_only:
@@ -135,9 +140,9 @@ def predicted_rows(
         low, high = (end.tolist() for end in ends)
     if card.trust is not None:
         outside = card.trust.domain.outside(graphs)
-    columns = (names, values.tolist(), cost.macs(graphs).tolist(), cost.params(graphs).tolist(), low, high, outside)
+    columns = (names, shown.tolist(), cost.macs(graphs).tolist(), cost.params(graphs).tolist(), low, high, outside)
     rows = [
         Prediction(name, value, int(macs), int(params), *rest)
         for name, value, macs, params, *rest in zip(*columns, strict=True)
     ]
-    return sorted(rows, key=lambda row: row.predicted, reverse=card.metric.higher_is_better)
+    return [rows[i] for i in best_first]

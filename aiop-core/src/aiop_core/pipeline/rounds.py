@@ -29,7 +29,7 @@ class Round:
         test: how many labels it was judged on.
         scores: metric name to (value, low, high); nan where not defined.
         seconds: of fit and prediction.
-        source: of which data set the labels are, where there are several.
+        source: the number of the data set that the labels are of.
     """
 
     train: int
@@ -39,7 +39,7 @@ class Round:
     test: int
     scores: Mapping[str, Interval]
     seconds: float
-    source: str = ""
+    source: int = 0
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Round:
@@ -64,7 +64,7 @@ class RoundLog:
         restart: forget what is there.
 
     Raises:
-        StoreError: if the file is of another identity, or damaged.
+        StoreError: if the file is of another identity, or damaged, or a folder.
     """
 
     def __init__(
@@ -74,6 +74,8 @@ class RoundLog:
         self._done: dict[Key, list[Round]] = {}
         if path is None:
             return
+        if path.is_dir():
+            raise StoreError(f"{path} is a folder, and finished rounds are kept in a file of that name; remove it")
         if restart or not path.is_file() or b"\n" not in path.read_bytes():
             path.write_text(json.dumps({"identity": identity}) + "\n", encoding="utf-8")
             return
@@ -121,6 +123,16 @@ class RoundLog:
             raise StoreError(
                 f"{self._path} cannot be written ({error.strerror}); mend that and run the same command again"
             ) from error
+
+
+def command_of(path: Path) -> str | None:
+    """Which command the rounds in a file are of, where the file can tell."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            found: str | None = json.loads(file.readline())["identity"]["command"]
+            return found
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _key(item: Round) -> Key:

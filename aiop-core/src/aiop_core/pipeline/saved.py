@@ -10,6 +10,7 @@ from typing import Any
 
 from aiop_core.contracts import Metric, Predictor
 from aiop_core.errors import OptionError, WeightsError
+from aiop_core.pipeline.rounds import ROUNDS, command_of
 from aiop_core.pipeline.scores import write_json
 from aiop_core.pipeline.trust import Trust
 from aiop_core.plugins import PluginRegistry
@@ -70,6 +71,31 @@ def check_free(folder: Path, *, force: bool) -> None:
     """
     if (folder / CARD).exists() and not force:
         raise OptionError(f"{folder} holds a predictor; name another folder with --out, or overwrite it with --force")
+
+
+def check_replaceable(out: Path, *, command: str, given: Path | None = None) -> None:
+    """Make sure that ``predictor`` in a folder for results is one that the same command saved there, or none.
+
+    Rounds of two commands in one folder would hide whose predictor it is, so that this also
+    goes for a command that saves none.
+
+    Args:
+        out: the folder.
+        command: the name in the identity of its rounds.
+        given: the folder of the predictor that the command begins with.
+
+    Raises:
+        OptionError: if it is another predictor.
+    """
+    folder = out / "predictor"
+    if given is not None and folder.resolve() == given.resolve():
+        raise OptionError(
+            f"--out {out} holds the given predictor, which would be overwritten; name another folder with --out"
+        )
+    if (folder / CARD).exists() and command_of(out / ROUNDS) != command:
+        raise OptionError(
+            f"{folder} holds a predictor that 'aiop {command}' did not save; name another folder with --out"
+        )
 
 
 def save_predictor(folder: Path, predictor: Predictor, card: PredictorCard, learnt: Learnt | None = None) -> None:

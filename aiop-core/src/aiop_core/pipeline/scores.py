@@ -75,17 +75,20 @@ def interval_text(value: float, low: float | None, high: float | None, metric: M
 
 
 def spread_text(values: Sequence[float], key: str, metric: Metric) -> str:
-    """Mean ± deviation over seeds, and the range."""
+    """Mean ± deviation over seeds, and the range; of one seed its value, since one tells no deviation."""
     if not (known := [v for v in values if math.isfinite(v)]):
         return "–"
+    if len(known) == 1:
+        return f"{number_text(known[0], key, metric)} ± –"
     texts = [number_text(v, key, metric).removesuffix(" %") for v in (*_mean_deviation(known), min(known), max(known))]
     unit = " %" if key == "mae" and metric.unit == "fraction" else ""
     return f"{texts[0]} ± {texts[1]}{unit}  [{texts[2]}, {texts[3]}]"
 
 
 def _mean_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """The deviation of a single value is NaN."""
     mean = sum(values) / len(values)
-    return mean, math.sqrt(sum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1))
+    return mean, math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) if len(values) > 1 else math.nan
 
 
 def bootstrap_text(scores: Sequence[Mapping[str, Sequence[float]]], key: str, metric: Metric) -> str:
@@ -98,7 +101,7 @@ def bootstrap_text(scores: Sequence[Mapping[str, Sequence[float]]], key: str, me
 
 
 def summary_of(scores: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, dict[str, float]]:
-    """For each score its mean, deviation and range over seeds, and its bootstrap interval.
+    """For each score its mean, deviation (NaN of one seed) and range over seeds, and its bootstrap interval.
 
     ``low`` and ``high`` are the means of the seeds' own intervals: seeds are tested on nearly
     the same architectures, so that more of them do not make these fewer.

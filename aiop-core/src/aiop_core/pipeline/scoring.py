@@ -16,6 +16,7 @@ from aiop_core.errors import AiopError, ModelError
 from aiop_core.options import options_dict
 from aiop_core.pipeline.initialisation import architecture_seed, initialisation
 from aiop_core.pipeline.models import ModelReader
+from aiop_core.pipeline.models.code import is_factory
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
 from aiop_core.records.cache import GraphCache
@@ -56,7 +57,14 @@ def profiler_source(registry: PluginRegistry, profiler: Selection, seed: int | N
 
 
 def score_cache(
-    registry: PluginRegistry, cache: GraphCache, profiler: Selection, *, seed: int, journal: Path, view: View
+    registry: PluginRegistry,
+    cache: GraphCache,
+    profiler: Selection,
+    *,
+    seed: int,
+    journal: Path,
+    view: View,
+    allow_code: bool = False,
 ) -> Scored:
     """Score every architecture of ``cache``; what a killed run has done is done.
 
@@ -70,13 +78,20 @@ def score_cache(
         seed: of the weights.
         journal: a file for what is done so far; ``Scored.cache`` saved, it can go.
         view: told how far it is.
+        allow_code: also make architectures that are spelled as Python code, which runs it.
 
     Raises:
         CacheError: if the journal is of another cache or other options.
-        ModelError: if no architecture can be scored.
+        ModelError: if no architecture can be scored, or one is code and ``allow_code`` is not given.
     """
     source = profiler_source(registry, profiler, seed)
     entries = list(zip(cache.families, cache.specs, strict=True))
+    code = next((spec for family, spec in entries if _runs_code(registry, spelling(registry, family, spec))), None)
+    if code is not None and not allow_code:
+        raise ModelError(
+            f"the cache names Python code as an architecture, '{code}', and scoring it runs that code; "
+            "if you trust both, give --allow-code"
+        )
     digest = hashlib.sha256(json.dumps(entries).encode()).hexdigest()[:16]
     known = ScoreJournal(journal, {"source": source, "architectures": digest})
     todo = [entry for entry in dict.fromkeys(entries) if entry not in known.found]
@@ -130,6 +145,11 @@ def _stored(
 def spelling(registry: PluginRegistry, family: str, spec: str) -> str:
     """How a user writes an architecture of a cache: ``family:spec``, or the spec if it is a whole model."""
     return f"{family}:{spec}" if family in registry.names("family") else spec
+
+
+def _runs_code(registry: PluginRegistry, model: str) -> bool:
+    plugins = (*registry.names("family"), *registry.names("zoo"))
+    return is_factory(model) and model.partition(":")[0] not in plugins
 
 
 class Readers:

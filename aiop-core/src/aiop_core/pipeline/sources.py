@@ -21,7 +21,7 @@ from aiop_core.pipeline.table import merge_isomorphic, models_cache, table_cache
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
 from aiop_core.records.cache import GraphCache
-from aiop_core.records.combine import joined, take
+from aiop_core.records.combine import joined, shared_scores, take, with_scores
 from aiop_core.records.store import LabelStore
 
 
@@ -32,7 +32,7 @@ class Source:
     Attributes:
         name: the file or folder, as users give it.
         cache: the labels and their graphs.
-        graphs: what the graphs are made of: ``family``, ``task``, ``input_hw``.
+        graphs: what the graphs are made of: ``family``, ``task``, ``input_hw``; ``input_shape`` of models.
     """
 
     name: str
@@ -66,20 +66,23 @@ class Joined:
 
     @property
     def digest(self) -> str:
-        """A hash of all graphs and labels, in their order."""
+        """A hash of all graphs, labels, sets and scores, in their order."""
         content = hashlib.sha256("".join(self.prints).encode())
         content.update(np.ascontiguousarray(self.data.labels, dtype=np.float64).tobytes())
+        if self.data.sets is not None:
+            content.update(np.ascontiguousarray(self.data.sets, dtype=np.int64).tobytes())
         for name, values in sorted(self.data.graphs.scores.items()):
             content.update(name.encode() + np.ascontiguousarray(values, dtype=np.float64).tobytes())
         return content.hexdigest()[:16]
 
 
-def join(sources: Sequence[Source], *, apart: bool = False) -> Joined:
-    """Sources as one set of labels.
+def join(sources: Sequence[Source], *, apart: bool = False, view: View | None = None) -> Joined:
+    """Sources as one set of labels, with the scores that all of them have from one origin.
 
     Args:
         sources: one or several.
         apart: isomorphic graphs may be on both sides of a split.
+        view: told which scores are dropped.
 
     Raises:
         LabelError: if higher is better in one and lower in another.
@@ -96,7 +99,11 @@ def join(sources: Sequence[Source], *, apart: bool = False) -> Joined:
     data = caches[0].labelled
     if others:
         sets = np.repeat(np.arange(len(caches)), [len(cache) for cache in caches])
-        graphs = joined([cache.graphs for cache in caches])
+        shared = shared_scores(caches)
+        dropped = sorted({name for cache in caches for name in cache.graphs.scores} - set(shared))
+        if dropped and view is not None:
+            view.say(f"scores that not all labels have from one source are left out: {', '.join(dropped)}")
+        graphs = joined([with_scores(cache, shared).graphs for cache in caches])
         data = Labelled(graphs, np.concatenate([cache.labels for cache in caches]), sets)
     prints = groups_of(data.graphs)
     return Joined(data, prints, list(range(len(prints))) if apart else prints)
@@ -151,12 +158,14 @@ class Columns:
         unit: of the labels: ``percent``, ``fraction``, or another unit's name.
         specs: the column or columns that describe the architecture.
         scores: columns of numbers that stand beside the graphs.
+        higher_is_better: the direction of the labels.
     """
 
     label: str
     unit: str
     specs: Sequence[str]
     scores: Sequence[str] = ()
+    higher_is_better: bool = True
 
 
 def table_source(
@@ -181,6 +190,7 @@ def table_source(
         provenance=provenance() | {"table": path.name},
         view=view,
         score_columns=columns.scores,
+        higher_is_better=columns.higher_is_better,
     )
     return Source(str(path), cache, {"family": family.to_json(), "input_hw": list(hw)})
 
@@ -199,8 +209,9 @@ def models_source(
         provenance=provenance() | {"table": path.name},
         view=view,
         score_columns=columns.scores,
+        higher_is_better=columns.higher_is_better,
     )
-    return Source(str(path), cache, {})
+    return Source(str(path), cache, {"input_shape": list(input_shape)} if input_shape else {})
 
 
 def merged(source: Source, view: View) -> Source:

@@ -98,6 +98,7 @@ def table_cache(
     provenance: Mapping[str, Any],
     view: View,
     score_columns: Sequence[str] = (),
+    higher_is_better: bool = True,
 ) -> GraphCache:
     """A table's labels with the graphs of a family's networks.
 
@@ -112,6 +113,7 @@ def table_cache(
         provenance: written into the cache.
         view: told how far it is.
         score_columns: columns of numbers that stand beside the graphs; an empty cell is not known.
+        higher_is_better: the direction of the labels.
 
     Raises:
         DataError: if the table cannot be read.
@@ -119,7 +121,8 @@ def table_cache(
         SpecError: if a row describes no architecture of the family.
     """
     reader = FamilySpecs(family_name, family, input_hw)
-    return _cache(path, reader, label, spec_columns, score_columns, unit, provenance, view)
+    metric = Metric(label, unit, higher_is_better)
+    return _cache(path, reader, metric, spec_columns, score_columns, provenance, view)
 
 
 def models_cache(
@@ -133,6 +136,7 @@ def models_cache(
     provenance: Mapping[str, Any],
     view: View,
     score_columns: Sequence[str] = (),
+    higher_is_better: bool = True,
 ) -> GraphCache:
     """A table's labels with the graphs of models as users spell them: ``timm:resnet18``, ``family:spec``, ``net.onnx``.
 
@@ -146,6 +150,7 @@ def models_cache(
         provenance: written into the cache.
         view: told how far it is.
         score_columns: as in ``table_cache``.
+        higher_is_better: as in ``table_cache``.
 
     Raises:
         DataError: if the table cannot be read.
@@ -158,7 +163,8 @@ def models_cache(
             "or the family of the specs with --family"
         )
     reader = ModelSpellings(registry, input_shape)
-    return _cache(path, reader, label, spec_columns, score_columns, unit, provenance, view)
+    metric = Metric(label, unit, higher_is_better)
+    return _cache(path, reader, metric, spec_columns, score_columns, provenance, view)
 
 
 def merge_isomorphic(cache: GraphCache, view: View) -> GraphCache:
@@ -174,14 +180,14 @@ def merge_isomorphic(cache: GraphCache, view: View) -> GraphCache:
 def _cache(
     path: Path,
     reader: ArchitectureReader,
-    label: str,
+    metric: Metric,
     spec_columns: Sequence[str],
     score_columns: Sequence[str],
-    unit: str,
     provenance: Mapping[str, Any],
     view: View,
 ) -> GraphCache:
     """Rows of equal architectures are merged, their labels averaged, and the number said."""
+    label, unit = metric.name, metric.unit
     rows = read_columns(path, list(dict.fromkeys([label, *spec_columns, *score_columns])))
     numbers: dict[Parsed, int] = {}
     kind, values = [], []
@@ -212,7 +218,7 @@ def _cache(
         means(np.array(values), of_kind, len(numbers)),
         [a.spec for a in numbers],
         [a.family for a in numbers],
-        Metric(label, "fraction" if unit == "percent" else unit),
+        replace(metric, unit="fraction" if unit == "percent" else unit),
         provenance,
     )
     return replace(cache, score_sources={name: {"table": path.name, "column": name} for name in score_columns})

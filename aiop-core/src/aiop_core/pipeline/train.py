@@ -15,7 +15,7 @@ from aiop_core.pipeline.domain import Domain
 from aiop_core.pipeline.fit import Contender, contenders, fitted, hold_out
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.rounds import ROUNDS, Round, RoundLog
-from aiop_core.pipeline.saved import PredictorCard, save_predictor
+from aiop_core.pipeline.saved import PredictorCard, check_replaceable, save_predictor
 from aiop_core.pipeline.scores import summary_of, write_json
 from aiop_core.pipeline.sources import Joined, Source, join, learnt_from
 from aiop_core.pipeline.trust import Coverage, Trust, learn_trust
@@ -69,10 +69,13 @@ class TrainResult:
     def by_contender(self) -> dict[tuple[int, str, str], list[Round]]:
         """The rounds of each (labels, source, contender); what is compared stands together."""
         grouped: dict[tuple[int, str, str], list[Round]] = {}
-        order = [source.name for source in self.sources]
-        for item in sorted(self.rounds, key=lambda r: (r.train, order.index(r.source) if r.source else 0)):
-            grouped.setdefault((item.train, item.source, item.name), []).append(item)
+        for item in sorted(self.rounds, key=lambda r: (r.train, r.source)):
+            grouped.setdefault((item.train, self.name_of(item), item.name), []).append(item)
         return grouped
+
+    def name_of(self, item: Round) -> str:
+        """The source of a round; empty where there is only one."""
+        return self.sources[item.source].name if len(self.sources) > 1 else ""
 
     def to_json(self) -> dict[str, Any]:
         """What ``results.json`` holds and ``--json`` prints."""
@@ -85,7 +88,7 @@ class TrainResult:
                 | summary_of([r.scores for r in rounds])
                 for (size, source, name), rounds in self.by_contender().items()
             ],
-            "rounds": [asdict(r) for r in self.rounds],
+            "rounds": [asdict(r) | {"source": self.name_of(r)} for r in self.rounds],
             "coverage": asdict(self.coverage) if self.coverage else None,
             "provenance": dict(self.origin),
         }
@@ -119,28 +122,32 @@ def train(registry: PluginRegistry, plan: TrainPlan, sources: Sequence[Source], 
 
     Raises:
         SplitError: if a size leaves nothing to learn from or to test on.
-        OptionError: if the predictor cannot learn from several sources.
+        OptionError: if the predictor cannot learn from several sources, or a predictor would be
+            overwritten that this command did not make.
         StoreError: if the folder holds rounds of other labels or options.
     """
     if len(sources) > 1:
         require_adaptable(registry, plan.predictor.name, "learn from several sources")
+    check_replaceable(plan.out, command="train")
     make_folder(plan.out)
     field = contenders(registry, plan.predictor.name, plan.predictor.options)
-    joined = join(sources, apart=plan.apart)
-    sizes = plan.sizes or [round(DEFAULT_TRAIN_FRACTION * len(joined.data))]
+    joined = join(sources, apart=plan.apart, view=view)
+    count = len(joined.data)
+    sizes = plan.sizes or [min(round(DEFAULT_TRAIN_FRACTION * count), count - 1)]
     identity = {
+        "command": "train",
         "labels": joined.digest,
+        "metrics": [asdict(source.cache.metric) for source in sources],
         "predictor": plan.predictor.to_json(runtime=False),
         "baselines": [contender.name for contender in field[1:]],
         "isomorphic graphs": "apart" if plan.apart else "together",
         "test": "all" if plan.test_all else "rest",
     }
-    names = [source.name for source in sources] if len(sources) > 1 else [""]
     rounds = hold_out(
         field,
         joined.data,
         groups=joined.groups,
-        names=names,
+        names=[source.name for source in sources],
         higher_is_better=metric_of(sources).higher_is_better,
         sizes=sizes,
         seeds=plan.seeds,
@@ -182,7 +189,7 @@ def _save(
     tested = "all" if plan.test_all else "the other"
     evaluation = f"Trained on {mine[0].learnt} labels and tested on {tested} {sum(r.test for r in mine)}, seed {seed}; "
     if len(sources) > 1:
-        evaluation += f"scores are those on {mine[0].source}; "
+        evaluation += f"scores are those on {result.name_of(mine[0])}; "
     card = PredictorCard(
         contender.name,
         options_dict(plan.predictor.options),

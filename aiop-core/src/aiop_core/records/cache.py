@@ -24,6 +24,7 @@ from safetensors.numpy import save
 from aiop_core.errors import AiopError, CacheError, LabelError
 from aiop_core.graph import cost, files
 from aiop_core.graph.model import NODE_COLUMNS, GraphSet
+from aiop_core.graph.ops import Op
 from aiop_core.records.labels import Labelled, Metric
 
 FORMAT = "aiop-graph-cache"
@@ -158,7 +159,7 @@ class GraphCache:
                 if header["version"] != str(VERSION):
                     raise CacheError(f"{path} has version {header['version']}; this aiop reads {VERSION}: update aiop")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            graphs = GraphSet(
+            graphs = _checked(
                 {name: tensors[f"nodes.{name}"] for name in NODE_COLUMNS},
                 tensors["edges"],
                 tensors["node_offsets"],
@@ -185,6 +186,24 @@ class GraphCache:
                     f"{path} is a pickle and no graph cache; 'aiop cache import' reads the AIO-P authors' caches"
                 ) from error
             raise CacheError(f"{path} is damaged or no graph cache ({error}); make it again") from error
+
+
+def _checked(columns: Mapping[str, np.ndarray[Any, Any]], *others: Any) -> GraphSet:
+    """A set whose edges and operations exist.
+
+    Raises:
+        GraphError: if the columns do not belong together.
+        ValueError: if an edge or an operation does not exist.
+    """
+    graphs = GraphSet(columns, *others)
+    op = graphs.columns["op"]
+    if (bad := np.flatnonzero((op < 0) | (op >= len(Op)))).size:
+        raise ValueError(f"operation index {op[bad[0]]} is not in the vocabulary, 0 to {len(Op) - 1}")
+    graph = np.repeat(np.arange(len(graphs)), np.diff(graphs.edge_offsets))
+    outside = ((graphs.edges < 0) | (graphs.edges >= graphs.sizes[graph])).any(axis=0)
+    if (bad := graph[outside]).size:
+        raise ValueError(f"an edge points outside the {graphs.sizes[bad[0]]} nodes of graph {bad[0]}")
+    return graphs
 
 
 def _is_pickle(path: Path) -> bool:

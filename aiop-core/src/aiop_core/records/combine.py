@@ -72,7 +72,7 @@ def merge(caches: Sequence[tuple[str, GraphCache]], provenance: Mapping[str, Any
             if ours != theirs:
                 raise CacheError(f"{first_name} has the {what} '{ours}' and {name} has '{theirs}'; {advice}")
     given = [cache for _, cache in caches]
-    scores = [name for name in first.graphs.scores if all(_has_score(part, name, first) for part in given)]
+    scores = shared_scores(given)
     dropped = sorted({name for part in given for name in part.graphs.scores} - set(scores))
     parts = [with_scores(part, scores) for part in given]
     families = [family for part in parts for family in part.families]
@@ -107,9 +107,14 @@ def with_scores(cache: GraphCache, names: Collection[str]) -> GraphCache:
     return replace(cache, graphs=replace(cache.graphs, scores=scores), score_sources=sources)
 
 
-def _has_score(cache: GraphCache, name: str, first: GraphCache) -> bool:
-    """Whether a cache has the score of ``first``: of that name, and from the same source."""
-    return name in cache.graphs.scores and cache.score_sources.get(name) == first.score_sources.get(name)
+def shared_scores(caches: Sequence[GraphCache]) -> list[str]:
+    """The scores that all caches have, each from one source."""
+    first = caches[0]
+    return [
+        name
+        for name in first.graphs.scores
+        if all(name in c.graphs.scores and c.score_sources.get(name) == first.score_sources.get(name) for c in caches)
+    ]
 
 
 def joined(sets: Sequence[GraphSet]) -> GraphSet:

@@ -52,10 +52,12 @@ def holdout(
     wanted = round(train * total) if fraction else train
     if fraction and not 0 < train < 1:
         raise SplitError(f"train is {train}; as a fraction it must lie between 0 and 1, both excluded")
+    if total < 2:
+        raise SplitError(f"{total} records cannot be split into two sides; label at least 2 architectures")
     if not 1 <= wanted < total:
         raise SplitError(
             f"train is {train} of {total} records, which leaves a side empty; "
-            f"allowed are 1 to {max(total - 1, 1)}, or a fraction: label more, or choose another"
+            f"allowed are 1 to {total - 1}, or a fraction: label more, or choose another"
         )
     # in even turns, so that a cut anywhere leaves each stratum about its share on both sides
     turns = [

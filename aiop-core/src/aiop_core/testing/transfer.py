@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from aiop_core.contracts import Adaptable, Labelled, Predictor, silent
+from aiop_core.contracts import Adaptable, Aligning, Labelled, Predictor, silent
 from aiop_core.errors import AiopError, ContractError, OptionError
 from aiop_core.records.combine import joined
 from aiop_core.testing.predictors import close, example, fitted
@@ -76,6 +76,21 @@ def fitting_takes_labels_of_several_sets(make: MakeAdaptable) -> None:
     )
 
 
+def fitting_learns_every_set(make: MakeAdaptable) -> None:
+    """``fit`` on sets of different graphs ranks those of the second, of which the first tells nothing."""
+    source = example()
+    even, odd = (source.take(np.arange(start, len(source), 2)) for start in (0, 1))
+    first = np.random.default_rng(3).permutation(even.labels)
+    labels, sets = np.concatenate([first, 50 + 100 * odd.labels]), np.repeat([0, 1], [len(even), len(odd)])
+    found = make.fitted(Labelled(joined([even.graphs, odd.graphs]), labels, sets)).predict(odd.graphs)
+    agreement = np.corrcoef(found, odd.labels)[0, 1]
+    require(
+        agreement > 0,
+        f"a fit on two data sets does not rank the second (correlation {agreement:.2f} with its labels); "
+        "learn every set",
+    )
+
+
 def adapting_is_seeded(make: MakeAdaptable) -> None:
     """The same seed learns the same, whatever the global random state."""
     found = []
@@ -131,6 +146,29 @@ def tuning_is_seeded(make: MakeAdaptable) -> None:
     require(close(*found), "two tunings with seed 7 predict differently; use a generator made from the seed")
 
 
+def aligning_needs_no_labels_and_no_seed(make: MakeAdaptable) -> None:
+    """``align``, where there is one, repeats whatever the global random state; one predicts after it, tuned or not."""
+    ranked, tuned, graphs = [], [], example().graphs
+    columns = {name: column.copy() for name, column in graphs.columns.items()}
+    for seed in (1, 2):
+        predictor = make.fitted()
+        if not callable(getattr(predictor, "align", None)):
+            return
+        with global_seed(seed):
+            cast(Aligning, predictor).align(graphs, make.tune_options)
+        ranked.append(predictor.predict(graphs))
+        tuned.append(make.tune(predictor, target()))
+    for found in (ranked[0], tuned[0]):
+        right = found.shape == (len(graphs),) and bool(np.isfinite(found).all())
+        require(right, "after align a predictor says something else than one finite number a graph")
+    require(close(*ranked), "two alignments to the same graphs predict differently; draw nothing at random")
+    require(
+        close(*tuned), "two tunings with seed 7 after align predict differently; use a generator made from the seed"
+    )
+    same = all(np.array_equal(columns[name], graphs.columns[name]) for name in columns)
+    require(same, "align changed the graphs it was given")
+
+
 def saving_and_loading_keeps_what_was_adapted(make: MakeAdaptable) -> None:
     """What is loaded predicts as it did, and is tuned as it would have been."""
     predictor, graphs = make.adapt(make.fitted(), "a", further()), example().graphs
@@ -183,11 +221,13 @@ def adapting_and_tuning_leave_their_inputs_alone(make: MakeAdaptable) -> None:
 
 ADAPTABLE_CHECKS: tuple[Callable[[MakeAdaptable], None], ...] = (
     fitting_takes_labels_of_several_sets,
+    fitting_learns_every_set,
     adapting_is_seeded,
     adapting_keeps_what_was_known,
     names_of_data_sets_are_used_once,
     tuning_speaks_in_the_unit_of_the_target,
     tuning_is_seeded,
+    aligning_needs_no_labels_and_no_seed,
     saving_and_loading_keeps_what_was_adapted,
     further_labels_that_are_not_finite_are_refused,
     adapting_and_tuning_leave_their_inputs_alone,

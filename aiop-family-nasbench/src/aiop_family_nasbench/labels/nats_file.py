@@ -44,7 +44,7 @@ def read(path: Path, progress: Progress) -> LabelTable:
             for trained in results.values():
                 for (dataset, _), result in trained["all_results"].items():
                     table.add(str(index), {"arch_str": arch}, dict(_measured(dataset, result)))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{path}: architecture {index} has no results as in NATS-Bench ({error!r:.80})") from None
         progress(count, total)
     if not table.rows:
