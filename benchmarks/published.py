@@ -119,15 +119,12 @@ def between_tasks(runs: Runs) -> None:
         f"adapt --predictor {two} {runs.labels('tnb', 'autoencoder')} --as autoencoder",
         "predictor.json",
     )
-    for task in ("segmentsemantic", "normal", "room_layout", "jigsaw", "autoencoder"):
-        labels = runs.labels("tnb", task)
-        chosen = [("average", two)]
-        if task in ("segmentsemantic", "normal"):
-            chosen += [("class_scene", two), ("average", three)]
-        for adapter, predictor in chosen:
-            name = f"B-{task}-{predictor.name[2:]}-{adapter}"
-            folder = runs.evaluate(name, predictor, labels, "0,20", f"--adapter {adapter}")
-            runs.table(f"{task} from {predictor.name[2:]}, {adapter}", folder, ("mae", "spearman"))
+    targets = [(task, "average", two) for task in ("segmentsemantic", "jigsaw", "normal", "room_layout", "autoencoder")]
+    targets += [("segmentsemantic", "class_scene", two), ("segmentsemantic", "average", three)]
+    for task, adapter, predictor in targets:
+        name = f"B-{task}-{predictor.name[2:]}-{adapter}"
+        folder = runs.evaluate(name, predictor, runs.labels("tnb", task), "0,20", f"--adapter {adapter}")
+        runs.table(f"{task} from {predictor.name[2:]}, {adapter}", folder, ("mae", "spearman"))
 
 
 def between_families(runs: Runs) -> None:
@@ -140,9 +137,9 @@ def between_families(runs: Runs) -> None:
     )
     for name, predictor, labels in (
         ("nb101-nb201", nb101 / "predictor", runs.without_none()),
+        ("both-ofa", both, runs.labels("ofa")),
         ("nb201-scene", nb201 / "predictor", runs.labels("tnb", "class_scene")),
         ("nb201-object", nb201 / "predictor", runs.labels("tnb", "class_object")),
-        ("both-ofa", both, runs.labels("ofa")),
     ):
         folder = runs.evaluate(f"C-{name}", predictor, labels, "0,20,50")
         runs.table(name, folder, ("mae", "spearman"))

@@ -127,13 +127,14 @@ def of(graph: Graph) -> dict[str, float]:
 
 
 @given(small_graphs())
+@settings(deadline=None)
 def test_equal_those_of_a_list_of_all_paths(graph: Graph) -> None:
     found = path_features(GraphSet.of([graph]))[0]
     np.testing.assert_allclose(found, enumerated(graph), atol=1e-7, err_msg=str(PATH_FEATURES))
 
 
 @given(st.lists(small_graphs(), min_size=1, max_size=6), st.integers(1, 30))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_do_not_depend_on_the_other_graphs(graphs: list[Graph], block: int) -> None:
     alone = np.concatenate([path_features(GraphSet.of([graph])) for graph in graphs])
     order = np.random.default_rng(block).permutation(len(graphs))
@@ -144,6 +145,7 @@ def test_do_not_depend_on_the_other_graphs(graphs: list[Graph], block: int) -> N
 
 
 @given(small_graphs(), st.integers(0, 99))
+@settings(deadline=None)
 def test_isomorphic_graphs_have_equal_rows(graph: Graph, seed: int) -> None:
     first, second = path_features(GraphSet.of([graph, renumbered(graph, seed)]))
     np.testing.assert_allclose(first, second, atol=1e-12)
@@ -227,6 +229,7 @@ def test_no_graphs_have_no_rows() -> None:
 
 
 @given(small_graphs())
+@settings(deadline=None)
 def test_levels_are_those_of_networkx(graph: Graph) -> None:
     known = nx.DiGraph()
     known.add_nodes_from(range(len(graph)))

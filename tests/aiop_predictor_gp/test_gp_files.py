@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from tests.aiop_predictor_gp.cells import adapt, fit, labelled, tune
 
-from aiop_core.contracts import Labelled
+from aiop_core.contracts import Labelled, silent
 from aiop_core.errors import WeightsError
 from aiop_predictor_gp.options import GpOptions, GpTuneOptions
 from aiop_predictor_gp.predictor import ARRAYS_FILE, FORMAT, SETTINGS_FILE, GpPredictor
@@ -81,6 +81,16 @@ def test_what_is_loaded_learns_on(state: str, train: Labelled, target: Labelled,
     np.testing.assert_allclose(found[0], found[1], rtol=1e-7)
 
 
+def test_what_is_aligned_may_be_tuned_later(train: Labelled, target: Labelled, tmp_path: Path) -> None:
+    predictor = in_state("aligned", train, target)
+    predictor.save(tmp_path)
+    few, found = target.take(np.arange(3)), []
+    for each in (predictor, loaded(tmp_path)):
+        tune(each, few, "scaling")
+        found.append(each.predict(target.graphs))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-7)
+
+
 def test_loading_replaces_all_that_was(train: Labelled, target: Labelled, tmp_path: Path) -> None:
     predictor = in_state("fitted", train, target)
     predictor.save(tmp_path)
@@ -90,12 +100,15 @@ def test_loading_replaces_all_that_was(train: Labelled, target: Labelled, tmp_pa
     assert [*other.sources] == ["pretraining"]
 
 
-def test_fitting_replaces_all_that_was(train: Labelled, target: Labelled) -> None:
+@pytest.mark.parametrize("several", [True, False])
+def test_fitting_replaces_all_that_was(several: bool, train: Labelled, target: Labelled) -> None:
     few = train.take(np.arange(20))
-    other = in_state("scaled", train, target)
-    other.fit(few, seed=0, device="cpu", progress=lambda done, total, note="": None)
-    np.testing.assert_array_equal(other.predict(target.graphs), fit(few, other.options).predict(target.graphs))
-    assert [*other.sources] == ["pretraining"]
+    few = replace(few, sets=np.arange(20) % 2) if several else few
+    other = in_state("tuned", train, target)
+    other.fit(few, seed=0, device="cpu", progress=silent)
+    new = fit(few, other.options)
+    np.testing.assert_array_equal(other.predict(target.graphs), new.predict(target.graphs))
+    assert [*other.sources] == [*new.sources]
 
 
 # --- What is refused ----------------------------------------------------------------

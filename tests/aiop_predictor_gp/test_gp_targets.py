@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import norm, rankdata
@@ -23,6 +23,7 @@ asked = arrays(np.float64, 15, elements=st.floats(-40, 40))
 
 @MAKES
 @given(known, asked)
+@settings(deadline=None)
 def test_the_way_back_leads_back(make: Make, labels: np.ndarray, values: np.ndarray) -> None:
     target = make(labels)
     for x in (labels, values):
@@ -31,6 +32,7 @@ def test_the_way_back_leads_back(make: Make, labels: np.ndarray, values: np.ndar
 
 @MAKES
 @given(known, asked)
+@settings(deadline=None)
 def test_rises(make: Make, labels: np.ndarray, values: np.ndarray) -> None:
     target = make(labels)
     order = np.unique(np.round(np.concatenate([values, labels]), 6))
