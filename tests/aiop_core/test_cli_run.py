@@ -224,7 +224,7 @@ def test_a_cache_of_a_run_knows_what_its_graphs_are_made_of(aiop, tmp_path: Path
     run = tmp_path / "run"
     assert aiop(*RUN, "--count", 5, "--folds", 2, "--out", run).code == 0
     for source in (("--cache", run / "graphs.safetensors"), ("--run", run)):
-        out = tmp_path / source[0].strip("-")
+        out = tmp_path / f"trained{source[0]}"
         assert aiop("train", *source, "--train", "3", "--out", out).code == 0
         rows = json.loads(aiop("predict", "--predictor", out / "predictor", "--json", "d1-w4-k3").out)["predictions"]
         record = LabelStore(run).get("d1-w4-k3") or next(iter(LabelStore(run)))

@@ -59,7 +59,7 @@ def test_a_folder_is_no_file_of_rounds(tmp_path: Path) -> None:
 
 def test_damaged_rounds_are_said(tmp_path: Path) -> None:
     path = tmp_path / "rounds.jsonl"
-    for text in ("[]\n", '{"identity": {}}\n[{"train": 1}]\n', '{"identity": {}}\n[]\n'):
+    for text in ("[]\n[]\n", '{"identity": {}}\n[{"train": 1}]\n', '{"identity": {}}\n[]\n'):
         path.write_text(text)
         with pytest.raises(StoreError, match=r"is damaged \(.*\); begin anew with --restart"):
             RoundLog(path, {})
@@ -85,3 +85,10 @@ def test_a_round_is_plain_json(tmp_path: Path) -> None:
     RoundLog(path, {}).append([TWO])
     line = json.loads(path.read_text().splitlines()[1])
     assert line[0]["scores"] == {"mae": [0.3, 0.2, 0.4]}
+
+
+def test_a_command_that_finished_nothing_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    path = tmp_path / "rounds.jsonl"
+    RoundLog(path, {"labels": "wrong"})
+    assert len(RoundLog(path, {"labels": "mended"})) == 0
+    assert len(RoundLog(path, {"labels": "mended"})) == 0

@@ -76,7 +76,8 @@ class RoundLog:
             return
         if path.is_dir():
             raise StoreError(f"{path} is a folder, and finished rounds are kept in a file of that name; remove it")
-        if restart or not path.is_file() or b"\n" not in path.read_bytes():
+        begun = path.read_bytes().count(b"\n") if path.is_file() else 0
+        if restart or begun < 2:  # nothing was finished that could be lost
             path.write_text(json.dumps({"identity": identity}) + "\n", encoding="utf-8")
             return
         whole, _, torn = path.read_bytes().rpartition(b"\n")

@@ -131,7 +131,9 @@ def read_card(folder: Path) -> PredictorCard:
     """
     path = folder / CARD
     if not path.is_file():
-        raise WeightsError(f"{folder} holds no predictor ({CARD} is missing); 'aiop run' and 'aiop train' save one")
+        inside = folder / "predictor"
+        advice = f"did you mean {inside}?" if (inside / CARD).is_file() else "train, adapt, evaluate and run save one"
+        raise WeightsError(f"{folder} holds no predictor ({CARD} is missing); {advice}")
     try:
         data = json.loads(path.read_text())
         version = data.pop("version")

@@ -57,7 +57,7 @@ def holdout(
     if not 1 <= wanted < total:
         raise SplitError(
             f"train is {train} of {total} records, which leaves a side empty; "
-            f"allowed are 1 to {total - 1}, or a fraction: label more, or choose another"
+            f"allowed are 1 to {total - 1}: choose another number, or label more"
         )
     # in even turns, so that a cut anywhere leaves each stratum about its share on both sides
     turns = [
