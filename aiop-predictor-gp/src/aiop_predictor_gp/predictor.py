@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from aiop_predictor_gp.targets import Target
 from aiop_predictor_gp.transfer import Source, Summary, readings, restored, state
 
 ARRAYS_FILE, SETTINGS_FILE = "gp.safetensors", "gp.json"
+
+PREDICT_GRAPHS = 2048
+"""Graphs whose features are in memory at once."""
 
 FORMAT = 1
 """Version of both files; raised when an older reader would misread them."""
@@ -179,7 +182,7 @@ class GpPredictor:
         if not len(graphs):
             return np.zeros(0)
         if self.learner is not None:
-            return self.learner.labels(self._read(graphs))
+            return np.concatenate([self.learner.labels(self._read(part)) for part in _parts(graphs)])
         found = self._transferred(structure(graphs))
         if self.line is not None:
             return self.line[0] + self.line[1] * found
@@ -194,7 +197,7 @@ class GpPredictor:
         self._fitted()
         if self.learner is None or not len(graphs):
             return np.ones(len(graphs))
-        return self.learner.spread(self._read(graphs))
+        return np.concatenate([self.learner.spread(self._read(part)) for part in _parts(graphs)])
 
     def _read(self, graphs: GraphSet, table: Table | None = None) -> dict[str, np.ndarray[Any, Any]]:
         """All blocks that the learner knows."""
@@ -307,6 +310,11 @@ class GpPredictor:
     def _fitted(self) -> None:
         if not self.sources:
             raise WeightsError("predictor 'gp' is not fitted yet; call fit, or load a folder that it was saved into")
+
+
+def _parts(graphs: GraphSet) -> Iterator[GraphSet]:
+    """``graphs`` in parts of ``PREDICT_GRAPHS``."""
+    return (graphs[start : start + PREDICT_GRAPHS] for start in range(0, len(graphs), PREDICT_GRAPHS))
 
 
 def _line(found: Float[np.ndarray, " n"], labels: Float[np.ndarray, " n"]) -> tuple[float, float]:
