@@ -1,9 +1,9 @@
 """Nothing heavy is imported before it is needed, so that the command line answers at once."""
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ HEAVY = ["torch", "timm", "torch_geometric", "torchvision", "sklearn", "scipy", 
 AIOP = Path(sys.executable).with_name("aiop")
 
 LIMIT_S = 0.4
-"""What is promised; about 0.15 s on an idle machine."""
+"""What is promised, of the processor's time: a busy machine's clock would measure the others. About 0.15 s."""
 
 
 def heavy_after(code):
@@ -60,9 +60,10 @@ def test_commands_that_compute_nothing_import_nothing_heavy(arguments):
 def test_the_command_line_answers_at_once(argument):
     times = []
     for _ in range(7):
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([AIOP, argument], capture_output=True, check=True)
-        times.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     assert min(times) < LIMIT_S
 
 
