@@ -46,8 +46,7 @@ FEATURES = ("op", "resolution", "kernel", "bias", "weighted")
 TUNED, PLAIN_EPOCHS = 20, 5
 """Graphs in fine-tuning (the paper's), and how often the slow ways see each in a round."""
 
-Run = Callable[[], int]
-"""Does some work and says on how many graphs, each counted as often as it was seen."""
+Run = Callable[[], int]  # does some work and says on how many graphs, each counted as often as it was seen
 
 
 def family_graphs(families: list[str], count: int, seed: int) -> GraphSet:
@@ -285,8 +284,8 @@ def main() -> None:
     if given.json:
         print(json.dumps({**vars(given), **about, "graphs_per_second": rows}))
         return
-    nodes, threads = about["nodes_per_graph"], about["threads"]
-    print(f"{len(graphs)} graphs of {', '.join(given.family)}, {nodes:.0f} nodes each, {threads} threads")
+    print(f"{len(graphs)} graphs of {', '.join(given.family)}", end=", ")
+    print(f"{about['nodes_per_graph']:.0f} nodes each, {about['threads']} threads")
     print(f"batches of 32 graphs of equal size (research) hold {about['research_batch']:.1f} on average")
     print(f"unrolling, once a fit and not part of a training epoch: {about['unrolling_s']:.2f} s\n")
     print("| graphs/s | aiop | torch_geometric | ratio | research | ratio |\n|---|---|---|---|---|---|")
