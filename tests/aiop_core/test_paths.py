@@ -236,3 +236,13 @@ def test_levels_are_those_of_networkx(graph: Graph) -> None:
     known.add_edges_from(graph.edges.T.tolist())
     found = [sorted(level.tolist()) for level in topological_levels(graph.edges[0], graph.edges[1], len(graph))]
     assert found == [sorted(level) for level in nx.topological_generations(known)]
+
+
+def test_paths_end_where_nothing_follows_if_no_output_is_marked() -> None:
+    ops, kernels = [Op.Input, Op.Conv, Op.ReLU, Op.Conv, Op.Output], [1, 3, 1, 1, 1]
+    chain = [(0, 1), (1, 2), (2, 3), (3, 4)]
+    unmarked = wired(ops[:-1], kernels[:-1], chain[:-1])
+    together = path_features(GraphSet.of([unmarked, wired(ops, kernels, chain)]))
+    assert together[0] == pytest.approx(together[1])
+    assert of(unmarked)["most_spatial"] == 1
+    assert of(unmarked)["most_pointwise"] == 1

@@ -1,5 +1,7 @@
 """Numbers about the paths from a graph's inputs to its outputs, for predictors that read structure.
 
+In a graph that marks no output, paths end where nothing follows.
+
 What a network can learn depends less on how many operations it has than on how many lie on
 the ways through it: a cell of three convolutions side by side is not one of three in a row,
 and what no input reaches does nothing. There are too many ways to list, but sums and
@@ -120,8 +122,11 @@ def _block(graphs: GraphSet) -> np.ndarray[Any, Any]:
         values[dead] = 0
     for values in (log_paths, most, fewest):
         values[dead] = -1
-    ends = np.flatnonzero(op == Op.Output)
     graph = graphs.graph_of_node
+    output = op == Op.Output
+    marked = np.bincount(graph[output], minlength=len(graphs)) > 0
+    last = np.bincount(source, minlength=len(op)) == 0  # of graphs that mark no output, as published ones do
+    ends = np.flatnonzero(output | (last & ~marked[graph]))
     found = np.zeros((len(graphs), len(PATH_FEATURES)))
     columns = [log_paths[:, None], mean, np.sqrt(variance), walk_mean, np.sqrt(walk_variance), most, fewest]
     np.add.at(found[:, : -len(COUNTED)], graph[ends], np.concatenate(columns, axis=1)[ends])
