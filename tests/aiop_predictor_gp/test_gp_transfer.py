@@ -131,6 +131,18 @@ def test_earlier_data_help_few_labels(predictor: GpPredictor) -> None:
     assert helped > alone
 
 
+def test_few_labels_decide_only_what_left_out_ones_confirm(predictor: GpPredictor, train: Labelled) -> None:
+    target = labelled(60, seed=5, head=6)
+    few = target.take(np.arange(6))
+    ranked = align(predictor, target.graphs)
+    chance = replace(few, labels=np.sort(few.labels)[np.argsort(np.argsort(ranked[:6]))])  # as ranked: nothing to add
+    tune(predictor, chance, "auto")
+    assert spearman(ranked, predictor.predict(target.graphs)) == pytest.approx(1, abs=1e-3)
+    wrong = fit(replace(train, labels=-train.labels))
+    tune(wrong, train, "auto")
+    assert spearman(train.labels, wrong.predict(train.graphs)) > 0.9
+
+
 def test_labels_overrule_what_earlier_data_say(train: Labelled, test: Labelled) -> None:
     wrong = fit(replace(train, labels=-train.labels))
     tune(wrong, train)

@@ -107,12 +107,13 @@ class Layers:
         Neighbourhoods are told apart by 64-bit hashes: among a million distinct ones,
         two are taken for one with a probability of about 1 in 10 million.
         """
-        first = np.repeat(graphs.node_offsets[:-1], np.diff(graphs.edge_offsets))
+        first = np.repeat(graphs.node_offsets[:-1].astype(np.int32), np.diff(graphs.edge_offsets))
         source, target = graphs.edges[0] + first, graphs.edges[1] + first
         if (target[1:] < target[:-1]).any():
             source = source[np.argsort(target, kind="stable")]
-        before = np.bincount(target, minlength=len(nodes))
-        stops = np.cumsum(before)
+        before = np.bincount(target, minlength=len(nodes)).astype(np.int32)
+        del first, target
+        stops = np.cumsum(before, dtype=np.int32)
         starts = stops - before
 
         key = np.zeros(len(nodes), dtype=np.uint64)
@@ -124,7 +125,8 @@ class Layers:
             np.cumsum(_mix(keys[-1])[source], out=running[1:])  # wraps around, so differences are exact
             keys.append(_mix(keys[-1] * _ODD + running[stops] - running[starts]))
 
-        padded = np.concatenate([[0], source])  # one place before each node's predecessors, for itself
+        del running
+        padded = np.concatenate([np.zeros(1, np.int32), source])  # a place for the node itself before its predecessors
         members, inverse = _distinct(keys[-1])
         readout = Rows(inverse, graphs.node_offsets)
         unrolled = []

@@ -81,22 +81,26 @@ class Learner:
         linear = [LINEAR.get(name, USUAL_LINEAR) for name in scales] or [USUAL_LINEAR]
         kinds = {"rank": Target.rank, "raw": Target.raw}
         chosen = kinds if options.target == "auto" else {options.target: kinds[options.target]}
-        found: list[tuple[float, Learner]] = []
+        found: list[Learner] = []
         for done, make in enumerate(chosen.values()):
             target = make(labels[order])
             scores = torch.as_tensor(target.transform(labels[order]), device=device)
             kernel = fit_kernel(blocks, scores, linear)
             first = Process(kernel, [block[::shares] for block in blocks], scores[::shares])
-            left_out = kendall(scores[::shares].cpu().numpy(), first.left_out().cpu().numpy())
-            found.append((float(np.nan_to_num(left_out, nan=-1.0)), cls(scales, target, [first])))
+            found.append(cls(scales, target, [first]))
             progress(done + 1, len(chosen) + shares - 1)
-        best = max(found, key=lambda pair: pair[0])[1]
+        best = max(found, key=cls.left_out_tau)
         scores = torch.as_tensor(best.target.transform(labels[order]), device=device)
         for share in range(1, shares):
             part = slice(share, None, shares)
             best.processes.append(Process(best.processes[0].kernel, [b[part] for b in blocks], scores[part]))
             progress(len(chosen) + share, len(chosen) + shares - 1)
         return best
+
+    def left_out_tau(self) -> float:
+        """Kendall's tau of the labels of the first process and what the others make of each; -1 if all are equal."""
+        first = self.processes[0]
+        return float(np.nan_to_num(kendall(first.targets.cpu().numpy(), first.left_out().cpu().numpy()), nan=-1.0))
 
     def predict(self, table: Table) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
         """Mean and variance of each graph's target; processes count by how sure they are."""

@@ -32,9 +32,9 @@ class GpTuneOptions:
     """How few labels of a target are used."""
 
     what: str = option(
-        "all",
-        "what the labels decide: everything (all), or only the scale of what earlier data sets predict (scaling: "
-        "the paper's zero-shot protocol)",
-        choices=("all", "scaling"),
+        "auto",
+        "what the labels decide: everything (all), only the scale of what earlier data sets predict (scaling: the "
+        "paper's zero-shot protocol), or whichever of them ranks left-out labels better (auto)",
+        choices=("auto", "all", "scaling"),
     )
     adapter: str = option("average", "which earlier data set is asked, by its name, or the average of all")

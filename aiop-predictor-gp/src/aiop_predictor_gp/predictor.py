@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import safetensors
 from jaxtyping import Float
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from aiop_core.contracts import FitReport, Labelled, NoOptions, Progress
 from aiop_core.errors import OptionError, WeightsError
 from aiop_core.graph.model import GraphSet
+from aiop_core.metrics import kendall
 from aiop_core.options import build_options, options_dict, suggest
 from aiop_core.records.scaling import checked_labels
 from aiop_predictor_gp.learner import Learner
@@ -78,7 +79,7 @@ class GpPredictor:
         table = structure(train.graphs)
         self.sources = Source.each(FIRST, table, labels, train.sets, seed)
         if len(self.sources) == 1:  # several have no unit in common, and are asked as earlier data sets are
-            self._learn(train.graphs, labels, table, reads_sources=False, seed=seed, progress=progress)
+            self.learner = self._learn(train.graphs, labels, table, reads_sources=False, seed=seed, progress=progress)
         return FitReport(self._report(len(labels)))
 
     def adapt(
@@ -134,13 +135,15 @@ class GpPredictor:
         if not self.awaits_tuning:
             self.target = Summary.of(table)
         self.awaits_tuning = False
-        if options.what == "scaling":
-            self.learner = None
-            self.line = _line(self._transferred(table), labels)
+        self.learner, self.line = None, None
+        found = self._transferred(table)
+        if options.what != "scaling":
+            learner = self._learn(target.graphs, labels, table, reads_sources=True, seed=seed, progress=progress)
+            if options.what == "all" or learner.left_out_tau() > np.nan_to_num(kendall(labels, found), nan=-1.0):
+                self.learner = learner
+        if self.learner is None:
+            self.line = _line(found, labels)
             progress(1, 1)
-            return FitReport({"labels": float(len(labels))})
-        self.line = None
-        self._learn(target.graphs, labels, table, reads_sources=True, seed=seed, progress=progress)
         return FitReport(self._report(len(labels)))
 
     def _choose(self, options: GpTuneOptions) -> None:
@@ -158,15 +161,15 @@ class GpPredictor:
         reads_sources: bool,
         seed: int,
         progress: Progress,
-    ) -> None:
-        """Fit the learner that predicts from now on to graphs and their structure."""
+    ) -> Learner:
+        """A learner fitted to graphs and their structure; ``_read`` then gives the blocks that it knows."""
         self.reads_sources = reads_sources
         self.vocabulary = Vocabulary.of(graphs)
         found = graphs.scores if self.options.scores else {}
         self.scores = {  # by rank, since proxies reach over many orders of magnitude
             name: Target.rank(known) for name in sorted(found) if len(known := found[name][np.isfinite(found[name])])
         }
-        self.learner = Learner.fit(
+        return Learner.fit(
             self._read(graphs, table), labels, self.options, seed=seed, device=self.device, progress=progress
         )
 
@@ -257,7 +260,8 @@ class GpPredictor:
             "reads_sources": self.reads_sources,
             "line": self.line,
         }
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / ARRAYS_FILE)
+        content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        (folder / ARRAYS_FILE).write_bytes(content)  # not save_file, whose files others cannot read
         (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:

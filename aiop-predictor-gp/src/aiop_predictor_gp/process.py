@@ -13,9 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.optimize import minimize
 from torch import Tensor
 
 FITTED_ROWS = 400
@@ -29,6 +32,12 @@ ROWS = 512
 
 _SMOOTH, _LINEAR, _NOISE = -1.0, -2.0, -2.0
 """Expected logarithms of the kernels' and the noise's variances, for labels of variance 1."""
+
+_WIDTHS = (2.0, 3.0, 3.0, 3.0)
+"""Deviations of what is expected of distances, of the two kinds of variances, and of the noise."""
+
+_FARTHEST = 12.0
+"""A parameter stays so near to what is expected, where no step can lead to numbers that overflow."""
 
 _JITTER = 1e-6
 
@@ -60,6 +69,13 @@ class Kernel:
         """The prior's mean; ``linear`` says how much is expected of each block's linear kernel."""
         parts = [0.0] * len(linear), [_SMOOTH] * (len(linear) + 1), list(linear), _NOISE
         return cls(*(torch.tensor(part, dtype=torch.float64, device=device) for part in parts))
+
+    @classmethod
+    def of(cls, parameters: Float[Tensor, " p"]) -> Kernel:
+        """All parameters in one row: for b blocks 3 b + 2."""
+        blocks = (len(parameters) - 2) // 3
+        distance, smooth, linear, noise = parameters.split([blocks, blocks + 1, blocks, 1])
+        return cls(distance, smooth, linear, noise[0])
 
     def tensors(self) -> list[Tensor]:
         """All parameters."""
@@ -108,24 +124,23 @@ def fit_kernel(blocks: Blocks, targets: Float[Tensor, " n"], linear: Sequence[fl
     few = [block[:FITTED_ROWS] for block in blocks]
     products = [*_products(few, few)]
     wanted = targets[:FITTED_ROWS, None]
-    prior = Kernel.expected(linear, str(targets.device)).tensors()
-    kernel = Kernel(*(tensor.clone().requires_grad_() for tensor in prior))
-    widths = (2.0, 3.0, 3.0, 3.0)
-    optimizer = torch.optim.LBFGS(
-        kernel.tensors(), max_iter=steps, line_search_fn="strong_wolfe", tolerance_change=1e-4
-    )
+    tensors = Kernel.expected(linear, str(targets.device)).tensors()
+    prior = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    width = torch.cat([torch.full_like(t.reshape(-1), w) for t, w in zip(tensors, _WIDTHS, strict=True)])
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
+    def loss(point: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
+        parameters = torch.tensor(point, device=targets.device, requires_grad=True)
+        kernel = Kernel.of(parameters)
         root = torch.linalg.cholesky(kernel.noisy(kernel(products)))
         fit: Tensor = 0.5 * (wanted * torch.cholesky_solve(wanted, root)).sum() + root.diagonal().log().sum()
-        for tensor, mean, width in zip(kernel.tensors(), prior, widths, strict=True):
-            fit = fit + 0.5 * ((tensor - mean) ** 2).sum() / width**2
-        fit.backward()
-        return fit
+        fit = fit + 0.5 * (((parameters - prior) / width) ** 2).sum()
+        (slope,) = torch.autograd.grad(fit, parameters)
+        return float(fit.detach()), slope.cpu().numpy()
 
-    optimizer.step(loss)
-    return Kernel(*(tensor.detach() for tensor in kernel.tensors()))
+    start = prior.cpu().numpy()
+    bounds = [(value - _FARTHEST, value + _FARTHEST) for value in start]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps})
+    return Kernel.of(torch.tensor(found.x, device=targets.device))
 
 
 class Process:
