@@ -24,8 +24,8 @@ from torch import Tensor
 FITTED_ROWS = 400
 """Labels that the kernel's parameters are fitted to; the process then learns from all."""
 
-STEPS = 30
-"""Iterations of L-BFGS at most."""
+STEPS = 15
+"""Iterations of L-BFGS at most; more of them rank other families worse (benchmarks/README.md)."""
 
 ROWS = 512
 """Graphs whose covariances with others are worked out at once."""
