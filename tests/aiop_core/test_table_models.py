@@ -65,17 +65,53 @@ def test_families_of_a_models_table_have_their_own_resolution(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("reference:bad", r"t\.csv, row 1: 'bad' is no chain"),
-        ("wren", r"'wren' in the table: 'wren' names no model; write family:spec"),
-        ("reference_zoo:wrem", r"'reference_zoo:wrem' in the table: .*did you mean reference_zoo:wren"),
-        ("absent.onnx", r"'absent\.onnx' in the table: there is no file absent\.onnx"),
-        ("torch.nn:Identity", r"'torch\.nn:Identity' in the table: .* needs --input-shape"),
+        ("reference:bad", r"t\.csv, row 2: 'bad' is no chain"),
+        ("wren", r"t\.csv, row 2: 'wren' names no model; write family:spec"),
+        ("reference_zoo:wrem", r"row 2: 'reference_zoo:wrem': the zoo .*did you mean reference_zoo:wren"),
+        ("absent.onnx", r"row 2: 'absent\.onnx': there is no file absent\.onnx"),
+        ("torch.nn:Identity", r"row 2: 'torch\.nn:Identity' needs --input-shape"),
     ],
 )
 def test_a_row_that_names_no_model_is_said(tmp_path: Path, row: str, message: str) -> None:
     (tmp_path / "t.csv").write_text(f"model,top1\n{row},50\n")
     with pytest.raises(SpecError, match=message):
         models(tmp_path / "t.csv")
+
+
+def test_misspelt_models_are_all_said_before_graphs_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    graph = reference.ReferenceFamily.graph
+    monkeypatch.setattr(reference.ReferenceFamily, "graph", lambda *args: made.append(args) or graph(*args))
+    right = [f"reference:d{depth}-w{width}-k3" for depth in (1, 2) for width in (4, 6, 8)]
+    models_ = [
+        *right,
+        "reference_zoo:wren",
+        "reference_zoo:wrem",
+        "wren",
+        "robin",
+        "reference:bad",
+        "reference_zoo:wrem",
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["model,top1", *(f"{model},50" for model in models_)]))
+    with pytest.raises(SpecError) as caught:
+        models(tmp_path / "t.csv")
+    assert not made
+    lines = [line.partition(";")[0] for line in str(caught.value).splitlines()]
+    assert lines == [
+        f"{tmp_path / 't.csv'}: 5 rows cannot be used",
+        "  row 9: 'reference_zoo:wrem': the zoo 'reference_zoo' has no 'wrem'",
+        "  row 10: 'wren' names no model",
+        "  row 11: 'robin' names no model",
+        "  row 12: 'bad' is no chain",
+        "  row 13: 'reference_zoo:wrem': the zoo 'reference_zoo' has no 'wrem'",
+    ]
+    assert str(caught.value).count("write family:spec") == 1
+
+
+def test_a_zoo_may_know_more_names_than_it_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference.ReferenceZoo, "names", lambda _: ["heron"])
+    (tmp_path / "t.csv").write_text("model,top1\nreference_zoo:heron,50\nreference_zoo:wren,60\n")
+    assert models(tmp_path / "t.csv").specs == ["reference_zoo:heron", "reference_zoo:wren"]
 
 
 def test_models_stand_in_one_column(tmp_path: Path) -> None:
@@ -101,14 +137,14 @@ def test_score_columns_stand_beside_the_graphs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cell", ["good", "inf", "-inf"])
 def test_a_score_that_is_no_number_is_said(tmp_path: Path, cell: str) -> None:
     (tmp_path / "t.csv").write_text(f"spec,acc,s\nd1-w4-k3,50,{cell}\n")
-    message = rf"row 1: score 's' is '{cell}', not a number; leave it empty if it is not known"
+    message = rf"row 2: score 's' is '{cell}', not a number; leave it empty if it is not known"
     with pytest.raises(LabelError, match=message):
         family(tmp_path / "t.csv", score_columns=["s"])
 
 
 def test_a_score_column_that_is_not_there_is_said(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("spec,acc\nd1-w4-k3,50\n")
-    with pytest.raises(LabelError, match="has no column 's'; allowed are: acc, spec"):
+    with pytest.raises(LabelError, match="has no column 's', which --score-columns asks for; allowed are: acc, spec"):
         family(tmp_path / "t.csv", score_columns=["s"])
 
 

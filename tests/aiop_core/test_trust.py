@@ -208,6 +208,8 @@ def test_explain_lists_blocks_and_operations(aiop, tmp_path):
     assert " at 90 %\n" in done.out
     assert done.out.count("Conv 3×3") >= 1
     assert "contribution, percentage points" in done.out
+    assert done.out.count("output H×W×C") == 2
+    assert "\nBlocks with the same letter are built alike" in done.out
     data = json.loads(aiop("explain", "reference:d2-w8-k3", "--predictor", tmp_path / "p", "--json").out)
     (row,) = data["predictions"]
     assert row["predicted"] == data["explanation"]["predicted"]

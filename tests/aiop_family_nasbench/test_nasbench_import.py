@@ -309,7 +309,7 @@ def sources():
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_import_writes_a_table_that_train_reads(aiop, tmp_path, folder, tfrecord, suffix):
-    from aiop_core.pipeline.table import read_columns
+    from aiop_core.pipeline.table_rows import read_rows
 
     both = ((folder, "nb201", "cifar10_test_3ep", 1.0325), (tfrecord, "nb101", "val_acc_108ep", 0.92))
     for source, family, name, value in both:
@@ -318,8 +318,8 @@ def test_import_writes_a_table_that_train_reads(aiop, tmp_path, folder, tfrecord
         assert done.code == 0, done.err
         assert f"2 architectures of {family}" in done.out
         assert f"--family {family} --spec-columns " in done.out
-        rows = read_columns(out, [name])
-        assert float(rows[0][name]) == pytest.approx(value)
+        rows = read_rows(out, {name: "--label"})
+        assert float(rows[0].cells[name]) == pytest.approx(value)
 
 
 def test_import_overwrites_only_when_told(aiop, tmp_path, tfrecord):

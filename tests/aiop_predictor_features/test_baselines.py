@@ -115,6 +115,7 @@ def test_bad_labels_are_refused(name: str, graphs: GraphSet, labels: np.ndarray)
 def test_comes_back_from_its_files(name: str, graphs: GraphSet, labels: np.ndarray, tmp_path: Path) -> None:
     predictor = fitted(name, graphs, labels, seed=3)
     predictor.save(tmp_path)
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1  # who may read one may read all
     other = create(name)
     other.load(tmp_path)
     np.testing.assert_array_equal(other.predict(graphs), predictor.predict(graphs))

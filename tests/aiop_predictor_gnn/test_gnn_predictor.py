@@ -137,6 +137,7 @@ def test_no_graphs_give_no_predictions(train: Labelled, predictor: GnnPredictor)
 
 def test_comes_back_from_its_files(train: Labelled, predictor: GnnPredictor, tmp_path: Path) -> None:
     predictor.save(tmp_path)
+    assert len({path.stat().st_mode for path in tmp_path.iterdir()}) == 1  # who may read one may read all
     other = GnnPredictor(GnnOptions(scaling="none", vocabulary="paper"))
     other.load(tmp_path)
     assert other.options == predictor.options

@@ -66,6 +66,7 @@ def test_every_state_comes_back(state: str, train: Labelled, target: Labelled, t
         np.testing.assert_allclose(found.spread(graphs), predictor.spread(graphs), rtol=1e-6)
         assert found.options == predictor.options
     assert {path.name for path in first.iterdir()} == {ARRAYS_FILE, SETTINGS_FILE}
+    assert len({path.stat().st_mode for path in first.iterdir()}) == 1  # who may read one may read all
 
 
 @pytest.mark.parametrize("state", ["fitted", "aligned", "scaled"])

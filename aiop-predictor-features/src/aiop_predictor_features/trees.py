@@ -11,7 +11,7 @@ import numpy as np
 import safetensors
 import sklearn
 from jaxtyping import Float
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 from sklearn.ensemble import GradientBoostingRegressor
 
 from aiop_core.contracts import FitReport, Labelled, Progress
@@ -78,7 +78,7 @@ class GradientBoostedTrees:
             "seed": self._seed,
             "names": _names(),
         }
-        save_file(self._table, folder / TABLE_FILE)
+        (folder / TABLE_FILE).write_bytes(save(self._table))  # not save_file, whose files others cannot read
         (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:

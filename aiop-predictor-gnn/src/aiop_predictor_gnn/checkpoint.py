@@ -9,7 +9,7 @@ from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from aiop_core.errors import WeightsError
@@ -25,7 +25,8 @@ READABLE = (1, FORMAT)
 
 def write_checkpoint(folder: Path, network: nn.Module, settings: Mapping[str, Any]) -> None:
     """Write both files into ``folder``."""
-    save_file({name: value.contiguous().cpu() for name, value in network.state_dict().items()}, folder / WEIGHTS_FILE)
+    content = save({name: value.contiguous().cpu() for name, value in network.state_dict().items()})
+    (folder / WEIGHTS_FILE).write_bytes(content)  # not save_file, whose files others cannot read
     text = json.dumps({"format": FORMAT, "torch": torch.__version__, **settings}, indent=2)
     (folder / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
 

@@ -13,8 +13,15 @@ from aiop_core.cli.label_source import label_source, read_sources, source_path
 from aiop_core.cli.model_argument import predictor_option
 from aiop_core.cli.plugin_options import PluginCommand, config_option, options_of_use
 
+EXAMPLES = """\b
+Examples:
+  aiop adapt --predictor runs/mine/predictor --cache scene.safetensors --as scene --out runs/two
+  aiop adapt --predictor runs/two --table other.csv --spec-columns model --label top1 --as other \\
+      --out runs/three
+"""
 
-@click.command("adapt", cls=PluginCommand, kinds=("family",), use="adapt")
+
+@click.command("adapt", cls=PluginCommand, kinds=("family",), use="adapt", epilog=EXAMPLES)
 @predictor_option(required=True)
 @label_source()
 @click.option("--as", "name", required=True, metavar="NAME", help="How to refer to what is learnt here.")
@@ -34,23 +41,25 @@ def command(ctx: click.Context, /, as_json: bool, **arguments: Any) -> None:
     from aiop_core.cli.view import open_view, print_json, print_table
     from aiop_core.pipeline.adapt import AdaptPlan, adapt
     from aiop_core.pipeline.device import resolve_device
+    from aiop_core.pipeline.saved import check_free
     from aiop_core.pipeline.scores import RANKS, SHOWN, score_text
 
     app: App = ctx.obj
     source_path(ctx, arguments)
     out: Path = arguments["out"]
+    plan = AdaptPlan(
+        arguments["folder"],
+        arguments["name"],
+        out,
+        options_of_use(ctx, "adapt"),
+        arguments["seed"],
+        resolve_device(arguments["device"]),
+        apart=arguments["isomorphic"] == "apart",
+        force=arguments["force"],
+    )
+    check_free(out, force=plan.force)  # graphs may take long to make
     with open_view() as view:
         [source] = read_sources(ctx, arguments, view)
-        plan = AdaptPlan(
-            arguments["folder"],
-            arguments["name"],
-            out,
-            options_of_use(ctx, "adapt"),
-            arguments["seed"],
-            resolve_device(arguments["device"]),
-            apart=arguments["isomorphic"] == "apart",
-            force=arguments["force"],
-        )
         result = adapt(app.registry, plan, source, view)
     if as_json:
         print_json(result.to_json())

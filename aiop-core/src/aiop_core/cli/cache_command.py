@@ -19,6 +19,12 @@ _recount = click.option(
 )
 _out = click.option("--out", "-o", type=_FILE, required=True, metavar="FILE", help="The cache to write (.safetensors).")
 
+_SCORE_EXAMPLES = """\b
+Examples:
+  aiop cache score target.safetensors --profiler NAME
+  aiop cache score target.safetensors --profiler NAME --out scored.safetensors
+"""
+
 
 @click.group("cache")
 def command() -> None:
@@ -173,7 +179,7 @@ def split(cache: Path, fractions: str, seed: int, prefix: str, force: bool, as_j
         click.echo(f"{repeated} graphs are networks that another graph is, too; they stay beside it")
 
 
-@command.command("score", cls=PluginCommand, kinds=("profiler",))
+@command.command("score", cls=PluginCommand, kinds=("profiler",), epilog=_SCORE_EXAMPLES)
 @click.argument("cache", type=_FILE)
 @plugin_option("profiler", "What scores each architecture.", required=True)
 @click.option("--out", "-o", type=_FILE, metavar="FILE", help="The cache to write; CACHE itself by default.")

@@ -13,8 +13,14 @@ from aiop_core.cli.label_source import label_source, read_sources, source_path
 from aiop_core.cli.model_argument import predictor_option
 from aiop_core.cli.plugin_options import PluginCommand, config_option, options_of_use
 
+EXAMPLES = """\b
+Examples:
+  aiop evaluate --predictor runs/two --cache target.safetensors --labels 0,20
+  aiop evaluate --predictor runs/mine/predictor --table new.csv --spec-columns model --label top1
+"""
 
-@click.command("evaluate", cls=PluginCommand, kinds=("family",), use="tune")
+
+@click.command("evaluate", cls=PluginCommand, kinds=("family",), use="tune", epilog=EXAMPLES)
 @predictor_option(required=True)
 @label_source()
 @click.option(
@@ -51,28 +57,31 @@ def command(ctx: click.Context, /, as_json: bool, **arguments: Any) -> None:
     from aiop_core.cli.view import open_view, print_json, print_table
     from aiop_core.pipeline.device import resolve_device
     from aiop_core.pipeline.evaluate import EvaluatePlan, evaluate
+    from aiop_core.pipeline.saved import check_replaceable
     from aiop_core.pipeline.scores import SHOWN, bootstrap_text, spread_text
 
     app: App = ctx.obj
     path = source_path(ctx, arguments)
     seed, out = arguments["seed"], arguments["out"] or Path("runs") / f"evaluate-{path.stem}"
+    plan = EvaluatePlan(
+        arguments["folder"],
+        out,
+        options_of_use(ctx, "tune"),
+        arguments["sizes"],
+        range(seed, seed + arguments["seeds"]),
+        resolve_device(arguments["device"]),
+        apart=arguments["isomorphic"] == "apart",
+        restart=arguments["restart"],
+        save=arguments["save"],
+    )
+    check_replaceable(out, command="evaluate", given=plan.folder)  # graphs may take long to make
     with open_view() as view:
         [target] = read_sources(ctx, arguments, view)
-        plan = EvaluatePlan(
-            arguments["folder"],
-            out,
-            options_of_use(ctx, "tune"),
-            arguments["sizes"],
-            range(seed, seed + arguments["seeds"]),
-            resolve_device(arguments["device"]),
-            apart=arguments["isomorphic"] == "apart",
-            restart=arguments["restart"],
-            save=arguments["save"],
-        )
         result = evaluate(app.registry, plan, target, view)
     if as_json:
         print_json(result.to_json())
         return
+    seeds = "1 seed" if arguments["seeds"] == 1 else f"{arguments['seeds']} seeds"
     metric = target.cache.metric
 
     def cell(scores: list[Any], key: str) -> str:
@@ -83,7 +92,7 @@ def command(ctx: click.Context, /, as_json: bool, **arguments: Any) -> None:
         for (size, name), rounds in result.by_contender().items()
     ]
     print_table(
-        f"{metric.name} of {len(result.target.cache)} architectures, {arguments['seeds']} seeds: "
+        f"{metric.name} of {len(result.target.cache)} architectures, {seeds}: "
         "mean ± deviation [range], below it the 95 % bootstrap interval",
         ["labels", "predictor", *SHOWN.values()],
         rows,

@@ -13,6 +13,18 @@ from aiop_core.cli.model_argument import confidence_option, model_argument, mode
 if TYPE_CHECKING:
     from aiop_core.pipeline.models import ModelReader
 
+EXAMPLES = """\b
+Examples:
+  aiop explain net.onnx --predictor runs/mine/predictor
+  aiop explain nets.py:make --predictor runs/mine/predictor --top 3 --json
+"""
+
+LEGEND = (
+    "Blocks with the same letter are built alike, and a run is several of them in a row; #n is node n of the graph, "
+    "/2 a stride of 2, g4 four groups; MMACs are millions of multiply-adds."
+)
+"""How the tables are read."""
+
 
 @model_command("explain")
 @model_argument()
@@ -45,9 +57,14 @@ def command(reader: ModelReader, model: str, folder: Path, top: int, confidence:
             [row.part, row.stage, f"{row.macs / 1e6:,.1f}", f"{row.params:,}", change_text(row.contribution, metric)]
             for row in rows[:top]
         ]
-        print_table("", [kind, "gives", "MMACs", "parameters", f"contribution, {change_unit(metric)}"], shown, texts=2)
+        headings = [kind, "output H×W×C", "MMACs", "parameters", f"contribution, {change_unit(metric)}"]
+        print_table("", headings, shown, texts=2)
+    click.echo(LEGEND)
     for row in found.result.rows:
         if row.outside:
             click.echo(f"outside: {row.outside}")
     for line in found.result.caveats:
         click.echo(line)
+
+
+command.epilog = f"{EXAMPLES}\n{command.epilog}"

@@ -18,8 +18,15 @@ from aiop_core.cli.model_argument import (
 )
 from aiop_core.cli.plugin_options import PluginCommand, config_option, optional_selection, plugin_option
 
+EXAMPLES = """\b
+Examples:
+  aiop predict --predictor runs/mine/predictor net.onnx nets.py:make
+  aiop predict --predictor runs/mine/predictor --from models.txt --json
+  aiop predict --predictor runs/mine/predictor --sample 5
+"""
 
-@click.command("predict", cls=PluginCommand, kinds=("family",), epilog=SPELLINGS)
+
+@click.command("predict", cls=PluginCommand, kinds=("family",), epilog=f"{EXAMPLES}\n{SPELLINGS}")
 @click.argument("models", nargs=-1, type=ModelSpelling())
 @predictor_option(required=True)
 @plugin_option("family", "Whose specs the models are, where not the predictor's own family.")

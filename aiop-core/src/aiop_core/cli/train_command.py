@@ -12,8 +12,15 @@ from aiop_core.cli.group import App
 from aiop_core.cli.label_source import label_source, read_sources, source_path
 from aiop_core.cli.plugin_options import PluginCommand, config_option, plugin_option, selection
 
+EXAMPLES = """\b
+Examples:
+  aiop train --table mine.csv --spec-columns model --label top1 --out runs/mine
+  aiop train --table cells.csv --family FAMILY --spec-columns adjacency,ops --label LABEL --train 20,100
+  aiop train --cache labels.safetensors --judge-only
+"""
 
-@click.command("train", cls=PluginCommand, kinds=("family", "predictor"))
+
+@click.command("train", cls=PluginCommand, kinds=("family", "predictor"), epilog=EXAMPLES)
 @label_source(several=True)
 @plugin_option("predictor", "What learns from the labels; the preferred or only installed one by default.")
 @click.option(
@@ -49,29 +56,35 @@ def command(ctx: click.Context, /, as_json: bool, **arguments: Any) -> None:
     from aiop_core.cli.view import open_view, print_json, print_table
     from aiop_core.pipeline.device import resolve_device
     from aiop_core.pipeline.scores import SHOWN, spread_text
-    from aiop_core.pipeline.train import TrainPlan, metric_of, train
+    from aiop_core.pipeline.table import table_metric
+    from aiop_core.pipeline.table_rows import read_rows
+    from aiop_core.pipeline.train import TrainPlan, check_plan, metric_of, train
 
     app: App = ctx.obj
     predictor = selection(ctx, "predictor")
     path = source_path(ctx, arguments, several=True)
     seed, out = arguments["seed"], arguments["out"] or Path("runs") / f"train-{path.stem}"
+    plan = TrainPlan(
+        out,
+        predictor,
+        arguments["sizes"],
+        range(seed, seed + arguments["seeds"]),
+        resolve_device(arguments["device"]),
+        apart=arguments["isomorphic"] == "apart",
+        test_all=arguments["test"] == "all",
+        restart=arguments["restart"],
+        save=not arguments["judge_only"],
+    )
+    if arguments["table"] and (label := arguments["label"]):  # graphs of a table's rows take long to make
+        metric = table_metric(label, arguments["label_unit"], higher_is_better=not arguments["lower_is_better"])
+        check_plan(app.registry, plan, metric, len(read_rows(arguments["table"], {})))
     with open_view() as view:
         sources = read_sources(ctx, arguments, view)
-        plan = TrainPlan(
-            out,
-            predictor,
-            arguments["sizes"],
-            range(seed, seed + arguments["seeds"]),
-            resolve_device(arguments["device"]),
-            apart=arguments["isomorphic"] == "apart",
-            test_all=arguments["test"] == "all",
-            restart=arguments["restart"],
-            save=not arguments["judge_only"],
-        )
         result = train(app.registry, plan, sources, view)
     if as_json:
         print_json(result.to_json())
         return
+    seeds = "1 seed" if arguments["seeds"] == 1 else f"{arguments['seeds']} seeds"
     metric, several = metric_of(sources), len(sources) > 1
     metrics = {source.name: source.cache.metric for source in sources}
     title = " + ".join(dict.fromkeys(found.name for found in metrics.values()))
@@ -85,7 +98,7 @@ def command(ctx: click.Context, /, as_json: bool, **arguments: Any) -> None:
         for (size, source, name), rounds in result.by_contender().items()
     ]
     print_table(
-        f"{title} of {result.labels} architectures, {arguments['seeds']} seeds: mean ± deviation [range]",
+        f"{title} of {result.labels} architectures, {seeds}: mean ± deviation [range]",
         ["labels", *(["source"] if several else []), "predictor", *SHOWN.values()],
         rows,
         texts=3 if several else 2,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +37,11 @@ def reader_of(given: ModelReader, card: PredictorCard) -> ModelReader:
         input_hw=given.input_hw or (tuple(hw) if hw else None),
         input_shape=given.input_shape or (tuple(shape) if shape else None),
     )
+
+
+def not_computed(registry: PluginRegistry, scores: Iterable[str]) -> list[str]:
+    """Those scores, named ``profiler/number``, whose profiler is not installed."""
+    return [name for name in scores if name.partition("/")[0] not in registry.names("profiler")]
 
 
 def read_graphs(
@@ -110,7 +115,7 @@ class _Scoring:
                 missing.setdefault(name.partition("/")[0], []).append(name)
         for profiler, names in missing.items():
             given: Mapping[str, float] = {}
-            if profiler not in self._reader.registry.names("profiler"):
+            if not_computed(self._reader.registry, names):
                 self.unknown.update(names)
             elif not set(given := self._profile(profiler, spec, named.name)) & set(names):
                 raise ContractError(

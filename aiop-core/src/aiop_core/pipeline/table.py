@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -13,57 +12,14 @@ from typing import Any
 import numpy as np
 
 from aiop_core.contracts import Family, Metric
-from aiop_core.errors import DataError, LabelError, ModelError, SpecError
-from aiop_core.graph.model import GraphSet
-from aiop_core.options import suggest
+from aiop_core.errors import AiopError, LabelError, ModelError, SpecError
+from aiop_core.graph.model import Graph, GraphSet
+from aiop_core.pipeline.table_rows import bad_rows, read_rows, rows_text
 from aiop_core.pipeline.table_specs import ArchitectureReader, FamilySpecs, ModelSpellings, Parsed
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry
 from aiop_core.records.cache import GraphCache
 from aiop_core.records.combine import means, merged_isomorphic
-
-csv.field_size_limit(2**20)
-
-
-def read_columns(path: Path, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of a table, limited to the named columns.
-
-    Raises:
-        DataError: if the file is missing, unreadable or empty.
-        LabelError: if a column is missing, naming those that are there.
-    """
-    if not path.is_file():
-        raise DataError(f"there is no table {path}; give a .csv or .parquet file with --table")
-    try:
-        columns, rows = _read_parquet(path) if path.suffix in (".parquet", ".pq") else _read_csv(path)
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path} is not a readable table ({error}); .csv and .parquet are read") from error
-    for name in names:
-        if name not in columns:
-            raise LabelError(f"{path} has no column '{name}'; {suggest(name, columns)}")
-    if not rows:
-        raise DataError(f"{path} has a header but no rows")
-    return [{name: row[name] for name in names} for row in rows]
-
-
-def _read_csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
-        if not reader.fieldnames:
-            raise ValueError("it is empty")
-        if any(None in row or None in row.values() for row in rows):
-            raise ValueError("a row has more or fewer cells than the header")
-        return list(reader.fieldnames), rows
-
-
-def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise DataError(f"reading {path} needs pyarrow: pip install 'aiop-core[parquet]'") from None
-    table = parquet.read_table(path)
-    return table.column_names, table.to_pylist()
 
 
 def spec_text(row: Mapping[str, Any], columns: Sequence[str]) -> str:
@@ -121,8 +77,8 @@ def table_cache(
         SpecError: if a row describes no architecture of the family.
     """
     reader = FamilySpecs(family_name, family, input_hw)
-    metric = Metric(label, unit, higher_is_better)
-    return _cache(path, reader, metric, spec_columns, score_columns, provenance, view)
+    metric = table_metric(label, unit, higher_is_better=higher_is_better)
+    return _cache(path, reader, metric, unit, spec_columns, score_columns, provenance, view)
 
 
 def models_cache(
@@ -163,8 +119,8 @@ def models_cache(
             "or the family of the specs with --family"
         )
     reader = ModelSpellings(registry, input_shape)
-    metric = Metric(label, unit, higher_is_better)
-    return _cache(path, reader, metric, spec_columns, score_columns, provenance, view)
+    metric = table_metric(label, unit, higher_is_better=higher_is_better)
+    return _cache(path, reader, metric, unit, spec_columns, score_columns, provenance, view)
 
 
 def merge_isomorphic(cache: GraphCache, view: View) -> GraphCache:
@@ -177,74 +133,133 @@ def merge_isomorphic(cache: GraphCache, view: View) -> GraphCache:
     return merged
 
 
+def table_metric(label: str, unit: str, *, higher_is_better: bool) -> Metric:
+    """The metric of a table's labels, which are stored as fractions where the table has percent."""
+    return Metric(label, "fraction" if unit == "percent" else unit, higher_is_better)
+
+
 def _cache(
     path: Path,
     reader: ArchitectureReader,
     metric: Metric,
+    unit: str,
     spec_columns: Sequence[str],
     score_columns: Sequence[str],
     provenance: Mapping[str, Any],
     view: View,
 ) -> GraphCache:
     """Rows of equal architectures are merged, their labels averaged, and the number said."""
-    label, unit = metric.name, metric.unit
-    rows = read_columns(path, list(dict.fromkeys([label, *spec_columns, *score_columns])))
-    numbers: dict[Parsed, int] = {}
-    kind, values = [], []
+    flags = dict.fromkeys(spec_columns, "--spec-columns") | dict.fromkeys(score_columns, "--score-columns")
+    rows = read_rows(path, {metric.name: "--label"} | flags)
+    labels: dict[int, float] = {}
     scores: dict[str, list[float]] = {name: [] for name in score_columns}
-    for number, row in enumerate(rows, start=1):
-        where = f"{path}, row {number}"
-        values.append(_label(row, label, unit, where))
-        for name in score_columns:
-            scores[name].append(_score(row, name, where))
+    wrong: dict[int, AiopError] = {}
+    for number, cells in rows:
         try:
-            architecture = reader.parse(spec_text(row, spec_columns))
+            labels[number] = _label(cells, metric.name, unit)
+            for name in score_columns:
+                scores[name].append(_score(cells, name))
+        except LabelError as error:
+            wrong[number] = error
+    if wrong:
+        raise LabelError(bad_rows(path, wrong)) from next(iter(wrong.values()))
+    if unit == "percent":
+        _check_percent(path, metric.name, labels, view)
+    rows_of: dict[Parsed, list[int]] = {}
+    for number, cells in rows:
+        try:
+            rows_of.setdefault(reader.parse(spec_text(cells, spec_columns)), []).append(number)
         except (SpecError, ModelError) as error:
-            raise SpecError(f"{where}: {error}") from error
-        kind.append(numbers.setdefault(architecture, len(numbers)))
-    if unit == "percent" and max(values) <= 0.01:
-        raise LabelError(f"{path}: no label '{label}' is over 1 %; if they are fractions, say --label-unit fraction")
-    if len(numbers) < len(rows):
-        view.say(f"{len(rows)} rows describe {len(numbers)} architectures: labels of equal ones are averaged")
-    progress = view.stage("graphs")
-    graphs = []
-    for done, architecture in enumerate(numbers, start=1):
-        graphs.append(reader.graph(architecture))
-        progress(done, len(numbers))
-    of_kind = np.array(kind)
-    averaged = {name: means(np.array(column), of_kind, len(numbers)) for name, column in scores.items()}
+            wrong[number] = error
+    if not wrong and len(rows_of) < len(rows):
+        view.say(f"{len(rows)} rows describe {len(rows_of)} architectures: labels of equal ones are averaged")
+    graphs = _graphs(path, reader, rows_of, wrong, view)
+    kind_of = {number: kind for kind, numbers in enumerate(rows_of.values()) for number in numbers}
+    of_kind = np.array([kind_of[number] for number, _ in rows])
+    averaged = {name: means(np.array(column), of_kind, len(rows_of)) for name, column in scores.items()}
     cache = GraphCache.of(
         replace(GraphSet.of(graphs), scores=averaged),
-        means(np.array(values), of_kind, len(numbers)),
-        [a.spec for a in numbers],
-        [a.family for a in numbers],
-        replace(metric, unit="fraction" if unit == "percent" else unit),
+        means(np.array(list(labels.values())), of_kind, len(rows_of)),
+        [a.spec for a in rows_of],
+        [a.family for a in rows_of],
+        metric,
         provenance,
     )
     return replace(cache, score_sources={name: {"table": path.name, "column": name} for name in score_columns})
 
 
-def _label(row: Mapping[str, Any], label: str, unit: str, where: str) -> float:
+def _graphs(
+    path: Path,
+    reader: ArchitectureReader,
+    rows_of: Mapping[Parsed, Sequence[int]],
+    wrong: dict[int, AiopError],
+    view: View,
+) -> list[Graph]:
+    """The graph of each architecture; those that may not exist come first, so that misspelt ones are known early.
+
+    Args:
+        path: the table's.
+        reader: makes the graphs.
+        rows_of: the rows that describe each architecture.
+        wrong: what is wrong with rows that describe none.
+        view: told how far it is.
+    """
+    found: dict[Parsed, Graph] = {}
+    progress = view.stage("graphs")
+    doubtful = {parsed for parsed in rows_of if reader.doubtful(parsed)}
+    for part in (doubtful, rows_of.keys() - doubtful):
+        for parsed in sorted(part, key=lambda one: rows_of[one][0]):
+            try:
+                found[parsed] = reader.graph(parsed)
+            except SpecError as error:
+                wrong |= dict.fromkeys(rows_of[parsed], error)
+            else:
+                progress(len(found), len(rows_of))
+        if wrong:
+            raise SpecError(bad_rows(path, wrong)) from next(iter(wrong.values()))
+    return [found[parsed] for parsed in rows_of]
+
+
+def _check_percent(path: Path, label: str, labels: Mapping[int, float], view: View) -> None:
+    """Refuse labels that are all fractions, and tell of some that look so.
+
+    A label of at most 1 looks like a fraction if times 100 it would be near the others.
+    """
+    if max(labels.values()) <= 0.01:
+        raise LabelError(f"{path}: no label '{label}' is over 1 %; if they are fractions, say --label-unit fraction")
+    others = [value for value in labels.values() if value > 0.01]
+    low, high = min(others) / 2, max(others) * 2
+    odd = {number: value for number, value in labels.items() if value <= 0.01 and low <= 100 * value <= high}
+    if odd:
+        first = 100 * next(iter(odd.values()))
+        view.say(
+            f"{path}, {rows_text(list(odd))}: a label '{label}' of {first:.4g} looks like a fraction among percents "
+            f"and is taken as {first:.4g} %; if it is one, write {100 * first:.4g}, "
+            "or write all as fractions and say --label-unit fraction"
+        )
+
+
+def _label(cells: Mapping[str, Any], label: str, unit: str) -> float:
+    cell = cells[label]
     try:
-        value = float(row[label])
+        value = float(cell)
     except (TypeError, ValueError):
-        raise LabelError(f"{where}: label '{label}' is {row[label]!r}, not a number") from None
+        point = "; write decimals with a point" if isinstance(cell, str) and "," in cell else ""
+        raise LabelError(f"label '{label}' is {cell!r}, not a number{point}") from None
     if not math.isfinite(value):
-        raise LabelError(f"{where}: label '{label}' is {value}; remove the row or mend the label")
+        raise LabelError(f"label '{label}' is {value}; remove the row or mend the label")
     value = value / 100 if unit == "percent" else value
     if unit in ("percent", "fraction") and not 0 <= value <= 1:
-        raise LabelError(f"{where}: label '{label}' is {row[label]}, outside the unit '{unit}'; see --label-unit")
+        raise LabelError(f"label '{label}' is {cell}, outside the unit '{unit}'; see --label-unit")
     return value
 
 
-def _score(row: Mapping[str, Any], name: str, where: str) -> float:
-    cell = row[name]
+def _score(cells: Mapping[str, Any], name: str) -> float:
+    cell = cells[name]
     try:
         value = math.nan if cell is None or cell == "" else float(cell)
     except (TypeError, ValueError):
-        raise LabelError(
-            f"{where}: score '{name}' is {cell!r}, not a number; leave it empty if it is not known"
-        ) from None
+        value = math.inf
     if math.isinf(value):
-        raise LabelError(f"{where}: score '{name}' is {cell!r}, not a number; leave it empty if it is not known")
+        raise LabelError(f"score '{name}' is {cell!r}, not a number; leave it empty if it is not known")
     return value

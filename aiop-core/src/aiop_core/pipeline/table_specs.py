@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 from aiop_core.contracts import Family
@@ -11,6 +12,9 @@ from aiop_core.errors import AiopError, SpecError
 from aiop_core.graph.model import Graph
 from aiop_core.pipeline.models import ModelReader
 from aiop_core.plugins import PluginRegistry
+
+_OTHER = "models"
+"""The family of what is of no family and no zoo."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,16 @@ class ArchitectureReader(Protocol):
         """What the text means."""
         ...
 
+    def doubtful(self, parsed: Parsed) -> bool:
+        """Whether it may not exist, which only its graph can tell."""
+        ...
+
     def graph(self, parsed: Parsed) -> Graph:
-        """Its graph."""
+        """Its graph.
+
+        Raises:
+            SpecError: if there is none.
+        """
         ...
 
 
@@ -56,6 +68,10 @@ class FamilySpecs:
         """
         architecture = self.family.parse(text)
         return Parsed(self.name, architecture.spec, architecture)
+
+    def doubtful(self, parsed: Parsed) -> bool:
+        """None is: the family has parsed it."""
+        return False
 
     def graph(self, parsed: Parsed) -> Graph:
         """The family's graph.
@@ -85,6 +101,10 @@ class ModelSpellings:
     def _families(self) -> dict[str, FamilySpecs]:
         return {}
 
+    @cached_property
+    def _zoos(self) -> dict[str, set[str]]:
+        return {}
+
     def parse(self, text: str) -> Parsed:
         """Which model it is; the names of zoos and files are not looked up yet.
 
@@ -94,7 +114,15 @@ class ModelSpellings:
         prefix, colon, rest = text.partition(":")
         if colon and prefix in self.registry.names("family"):
             return self._family(prefix).parse(rest)
-        return Parsed(prefix if colon and prefix in self.registry.names("zoo") else "models", text)
+        return Parsed(prefix if colon and prefix in self.registry.names("zoo") else _OTHER, text)
+
+    def doubtful(self, parsed: Parsed) -> bool:
+        """Whether no family parsed it, its zoo does not list it, and it is no file that exists."""
+        if parsed.architecture is not None:
+            return False
+        if parsed.family != _OTHER:
+            return parsed.spec.partition(":")[2] not in self._zoo_names(parsed.family)
+        return not Path(parsed.spec.partition("#")[0]).exists()
 
     def graph(self, parsed: Parsed) -> Graph:
         """The model's graph.
@@ -107,13 +135,19 @@ class ModelSpellings:
         try:
             return self._reader.read(parsed.spec).graph
         except AiopError as error:
-            raise SpecError(f"'{parsed.spec}' in the table: {error}") from error
+            spelling = f"'{parsed.spec}'"
+            raise SpecError(str(error) if spelling in str(error) else f"{spelling}: {error}") from error
 
     def _family(self, name: str) -> FamilySpecs:
         if name not in self._families:
             family: Family[Any] = self.registry.create("family", name)
             self._families[name] = FamilySpecs(name, family, self._hw or family.input_hw)
         return self._families[name]
+
+    def _zoo_names(self, name: str) -> set[str]:
+        if name not in self._zoos:
+            self._zoos[name] = set(self.registry.create("zoo", name).names())
+        return self._zoos[name]
 
     @property
     def _hw(self) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from aiop_core.options import options_dict
 from aiop_core.pipeline.adaptable import require_adaptable
 from aiop_core.pipeline.domain import Domain
 from aiop_core.pipeline.fit import Contender, contenders, fitted, hold_out
+from aiop_core.pipeline.model_graphs import not_computed
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.rounds import ROUNDS, Round, RoundLog
 from aiop_core.pipeline.saved import PredictorCard, check_replaceable, save_predictor
@@ -21,6 +23,7 @@ from aiop_core.pipeline.sources import Joined, Source, join, learnt_from
 from aiop_core.pipeline.trust import Coverage, Trust, learn_trust
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
+from aiop_core.records.splits import holdout
 
 DEFAULT_TRAIN_FRACTION = 0.8
 
@@ -114,6 +117,56 @@ def make_folder(out: Path) -> None:
         raise OptionError(f"--out {out} cannot be made: {error.strerror}; name another folder") from None
 
 
+def check_plan(registry: PluginRegistry, plan: TrainPlan, metric: Metric, labels: int) -> None:
+    """Refuse at once what ``train`` would refuse after the graphs of one source are made.
+
+    Args:
+        registry: of what is installed.
+        plan: what is to be done.
+        metric: of the labels.
+        labels: how many there are at most, before those of equal networks are averaged.
+
+    Raises:
+        SplitError: if a size leaves nothing to learn from or to test on.
+        OptionError: as ``train``.
+        StoreError: if the folder holds rounds of other options.
+    """
+    for size in _sizes(plan, labels):
+        holdout(range(labels), size, seed=0)
+    check_replaceable(plan.out, command="train")
+    make_folder(plan.out)
+    log = plan.out / ROUNDS
+    if log.is_file() and not plan.restart:
+        field = contenders(registry, plan.predictor.name, plan.predictor.options)
+        RoundLog(log, _identity(plan, field, [metric], _digest_in(log)))
+
+
+def _sizes(plan: TrainPlan, labels: int) -> Sequence[int]:
+    return plan.sizes or [min(round(DEFAULT_TRAIN_FRACTION * labels), labels - 1)]
+
+
+def _identity(plan: TrainPlan, field: Sequence[Contender], metrics: Sequence[Metric], digest: str) -> dict[str, Any]:
+    """What decides the rounds besides sizes and seeds; ``digest`` is that of the labels."""
+    return {
+        "command": "train",
+        "labels": digest,
+        "metrics": [asdict(metric) for metric in metrics],
+        "predictor": plan.predictor.to_json(runtime=False),
+        "baselines": [contender.name for contender in field[1:]],
+        "isomorphic graphs": "apart" if plan.apart else "together",
+        "test": "all" if plan.test_all else "rest",
+    }
+
+
+def _digest_in(log: Path) -> str:
+    """The digest of the labels that a log's rounds are of; empty if it is damaged, as reading it tells."""
+    try:
+        with log.open(encoding="utf-8") as file:
+            return str(json.loads(file.readline())["identity"]["labels"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def train(registry: PluginRegistry, plan: TrainPlan, sources: Sequence[Source], view: View) -> TrainResult:
     """Judge the predictor and all baselines, then save the predictor fitted on everything.
 
@@ -132,17 +185,13 @@ def train(registry: PluginRegistry, plan: TrainPlan, sources: Sequence[Source], 
     make_folder(plan.out)
     field = contenders(registry, plan.predictor.name, plan.predictor.options)
     joined = join(sources, apart=plan.apart, view=view)
-    count = len(joined.data)
-    sizes = plan.sizes or [min(round(DEFAULT_TRAIN_FRACTION * count), count - 1)]
-    identity = {
-        "command": "train",
-        "labels": joined.digest,
-        "metrics": [asdict(source.cache.metric) for source in sources],
-        "predictor": plan.predictor.to_json(runtime=False),
-        "baselines": [contender.name for contender in field[1:]],
-        "isomorphic graphs": "apart" if plan.apart else "together",
-        "test": "all" if plan.test_all else "rest",
-    }
+    sizes = _sizes(plan, len(joined.data))
+    metrics = [source.cache.metric for source in sources]
+    if plan.save and (unknown := not_computed(registry, joined.data.graphs.scores)):
+        view.say(
+            f"no installed profiler computes {', '.join(unknown)}: 'aiop predict' takes it as unknown "
+            "where a model does not store it, as one of a graph cache does"
+        )
     rounds = hold_out(
         field,
         joined.data,
@@ -154,7 +203,7 @@ def train(registry: PluginRegistry, plan: TrainPlan, sources: Sequence[Source], 
         test_all=plan.test_all,
         device=plan.device,
         view=view,
-        log=RoundLog(plan.out / ROUNDS, identity, restart=plan.restart),
+        log=RoundLog(plan.out / ROUNDS, _identity(plan, field, metrics, joined.digest), restart=plan.restart),
     )
     result = TrainResult(sources, rounds, provenance() | {"seeds": list(plan.seeds)})
     if len(sources) == 1:
