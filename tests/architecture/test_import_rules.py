@@ -10,6 +10,7 @@ LAYERS = (
     {"graph", "options", "metrics"},
     {"records"},
     {"contracts", "hookspecs"},
+    {"sharing"},
     {"plugins", "testing"},
     {"pipeline"},
     {"cli"},

@@ -1,0 +1,281 @@
+"""What lets one head serve a whole family: bodies in turn, latents, shared heads, shared weights. No torch here.
+
+These are capabilities beside those of :mod:`aiop_core.contracts`. A task that has
+:class:`Sharing` registers by a :class:`SharingRegistration`, a family that can train its own
+supernet by a :class:`SupernetRegistration`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from aiop_core.contracts import (
+    Architecture,
+    Backbone,
+    Family,
+    FitReport,
+    Level,
+    NoOptions,
+    Progress,
+    Registration,
+    Task,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = [
+    "Bodies",
+    "Checking",
+    "Finding",
+    "Lesson",
+    "Population",
+    "Sharing",
+    "SharingRegistration",
+    "Stratified",
+    "SupernetRegistration",
+    "Teaching",
+    "WeightSharing",
+]
+
+T_co = TypeVar("T_co", covariant=True)
+A = TypeVar("A", bound=Architecture)
+
+
+# --- Families -----------------------------------------------------------------------
+
+
+class Stratified(Family[A], Protocol[A]):
+    """A family whose architectures fall into strata, such as total depths, which are drawn in turn.
+
+    Attributes:
+        strata: how many there are.
+    """
+
+    strata: int
+
+    def draw(self, stratum: int, *, seed: int) -> A:
+        """A random architecture of a stratum, counted from 0; the same one for the same seed."""
+        ...
+
+
+class WeightSharing(Family[A], Protocol[A]):
+    """A family whose architectures can be slices of one set of weights, which it knows how to train."""
+
+    def train_supernet(
+        self, lesson: Lesson | None, out: Path, options: Any, *, seed: int, device: str, progress: Progress
+    ) -> FitReport:
+        """Train shared weights and write them where an option of the family can name them.
+
+        What a killed training left in ``out`` is gone on with.
+
+        Args:
+            lesson: what is taught; ``None`` asks for what the options say.
+            out: an existing folder.
+            options: the registration's ``supernet_options``.
+            seed: of everything random.
+            device: a torch device.
+            progress: told how far it is.
+
+        Raises:
+            DataError: if there is nothing to learn from.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SupernetRegistration(Registration[T_co]):
+    """Registers a family that is :class:`WeightSharing`.
+
+    Attributes:
+        supernet_options: a frozen dataclass: how the shared weights are trained.
+    """
+
+    supernet_options: type = NoOptions
+
+
+class Bodies(Protocol):
+    """A family's bodies without end; a number always names the same one.
+
+    Attributes:
+        family: the registered name.
+        strata: as many bodies in a row are of as many strata; 1 where the family has none.
+    """
+
+    family: str
+    strata: int
+
+    def spec(self, number: int) -> str:
+        """The canonical text of body ``number``, counted from 0."""
+        ...
+
+    def body(self, number: int) -> Backbone:
+        """Body ``number`` with its weights, a new module each time."""
+        ...
+
+
+class Population:
+    """The bodies that speak of one image: some of each stratum, of which the oldest makes room for each next image.
+
+    Source: AIO-P's code, ``latent_sample/arch_sampler.py``: five strata of depth, round robin.
+
+    Args:
+        bodies: where they come from.
+        per_stratum: how many of each stratum there are at a time.
+    """
+
+    def __init__(self, bodies: Bodies, per_stratum: int) -> None:
+        self._bodies = bodies
+        self.size = per_stratum * bodies.strata
+        self._kept: dict[int, Backbone] = {}
+
+    def at(self, step: int) -> list[Backbone]:
+        """Those of the image ``step``, counted from 0: bodies ``step`` to ``step + size - 1``, the oldest first."""
+        wanted = range(step, step + self.size)
+        self._kept = {n: self._kept[n] if n in self._kept else self._bodies.body(n) for n in wanted}
+        return list(self._kept.values())
+
+
+# --- Tasks --------------------------------------------------------------------------
+
+
+class Sharing(Task, Protocol):
+    """A task that trains one head for a whole family, and measures bodies with it.
+
+    Every folder that it writes can be moved; what a killed step left in one is gone on with.
+    """
+
+    def collect_latents(self, bodies: Bodies, out: Path, options: Any, *, device: str, progress: Progress) -> None:
+        """Write mean and deviation of the bodies' features, for every image, into an existing folder.
+
+        Args:
+            bodies: whose features; see :class:`Population`.
+            out: an existing folder.
+            options: the registration's ``latents_options``.
+            device: a torch device.
+            progress: told how many images are done.
+
+        Raises:
+            DataError: if it cannot be written, or holds latents of something else.
+        """
+        ...
+
+    def train_head(
+        self,
+        bodies: Bodies,
+        latents: Path | None,
+        out: Path,
+        options: Any,
+        *,
+        seed: int,
+        device: str,
+        progress: Progress,
+    ) -> FitReport:
+        """Train a head that serves all bodies, and write it with all that ``attach`` needs.
+
+        Args:
+            bodies: of the family.
+            latents: a folder that ``collect_latents`` wrote, if there is one.
+            out: an existing folder.
+            options: the registration's ``head_options``.
+            seed: of everything random.
+            device: a torch device.
+            progress: told how far it is.
+
+        Raises:
+            DataError: if ``latents`` are of another family, image size or data set.
+        """
+        ...
+
+    def attach(self, backbone: Backbone, head: Path) -> nn.Module:
+        """The backbone with the head of a folder that ``train_head`` wrote.
+
+        Raises:
+            WeightsError: if the head is damaged, or made for other bodies or other options of the task.
+        """
+        ...
+
+    def finetune(self, model: nn.Module, options: Any, *, seed: int, device: str, progress: Progress) -> None:
+        """Train what ``attach`` made in place, for short; ``options`` are the registration's ``shared_options``."""
+        ...
+
+
+@dataclass(frozen=True)
+class SharingRegistration(Registration[T_co]):
+    """Registers a task that is :class:`Sharing`; its steps have options of their own, frozen dataclasses.
+
+    Attributes:
+        latents_options: of ``collect_latents``.
+        head_options: of ``train_head``.
+        shared_options: of ``finetune``.
+    """
+
+    latents_options: type = NoOptions
+    head_options: type = NoOptions
+    shared_options: type = NoOptions
+
+
+class Lesson(Protocol):
+    """What shared weights can be trained on, whichever body is used in a step."""
+
+    def head(self, levels: Sequence[Level]) -> nn.Module:
+        """Maps a body's features (a list of tensors, one for each level) to outputs."""
+        ...
+
+    def batches(self, *, seed: int, device: str) -> Iterator[tuple[Tensor, Any]]:
+        """Normalised images (batch, 3, H, W) with what is to be learnt from them, without end."""
+        ...
+
+    def loss(self, outputs: Tensor, target: Any) -> Tensor:
+        """A scalar."""
+        ...
+
+    def distance(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        """A scalar: how far outputs are from those of the largest body (in-place distillation)."""
+        ...
+
+
+class Teaching(Task, Protocol):
+    """A task that shared weights can be trained on."""
+
+    def lesson(self) -> Lesson:
+        """Its training images and its loss."""
+        ...
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a task's data need.
+
+    Attributes:
+        name: of the data set or the part, such as ``lsp_extended/joints.mat``.
+        path: where it lies or should lie.
+        found: what is there, in a few words; ``None`` if it is missing or wrong.
+        advice: what is wrong and what to do, with the place where the data are published; empty if all is well.
+        required: whether the task's options need it.
+    """
+
+    name: str
+    path: Path
+    found: str | None
+    advice: str = ""
+    required: bool = True
+
+
+class Checking(Task, Protocol):
+    """A task that can say what of its data is there, and show it."""
+
+    def check_data(self) -> Sequence[Finding]:
+        """Everything that the task can use, found or not; reads enough of it to tell damage."""
+        ...
+
+    def draw_data(self, path: Path, *, count: int) -> None:
+        """Write ``count`` examples with what is annotated as one image, a contact sheet.
+
+        Raises:
+            DataError: if there is nothing to draw.
+        """
+        ...
