@@ -6,6 +6,7 @@
 DATA holds nb201.parquet and ofa_mbv3.csv. Prints Markdown. Transfer is in transfer.py.
 
 A  NAS-Bench-201: few labels, tested on all 15,625 cells and on those not learnt from
+Z  the same with the table's zero-cost scores, tested on all
 D  OFA-MobileNetV3 on ImageNet: few labels
 """
 
@@ -18,6 +19,8 @@ import subprocess
 from pathlib import Path
 
 SIZES = "78,156,469,781,1563"
+
+PROXIES = ("epe_nas", "fisher", "grad_norm", "grasp", "jacov", "l2_norm", "nwot", "plain", "snip", "synflow", "zen")
 
 
 class Runs:
@@ -60,29 +63,36 @@ def _text(row: dict, key: str) -> str:
     return f"{found['mean']:.4g} ± {found['deviation']:.2g}{interval}"
 
 
-def few_labels(runs: Runs, name: str, sizes: str, test: str, predictors: tuple[str, ...] = ("gp", "gnn")) -> None:
+def few_labels(
+    runs: Runs, name: str, sizes: str, test: str, predictors: tuple[str, ...], scores: tuple[str, ...] = ()
+) -> None:
     for predictor in predictors:
         folder = runs.aiop(
-            f"{name}-{predictor}-{test}",
+            f"{name}-{predictor}-{test}{'-scores' if scores else ''}",
             f"train --predictor {predictor} {runs.labels(name)} --train {sizes} --seeds {runs.seeds} --test {test} "
-            f"--judge-only {'--isomorphic apart' if name == 'nb201' else ''}",
+            f"--judge-only {'--isomorphic apart' if name == 'nb201' else ''} "
+            f"{'--score-columns ' + ','.join(scores) if scores else ''}",
         )
-        runs.table(f"{name}, tested on {test}: {predictor}", folder, ("mae", "spearman", "kendall"))
+        title = f"{name}, tested on {test}: {predictor}{', with zero-cost scores' if scores else ''}"
+        runs.table(title, folder, ("mae", "spearman", "kendall"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--only", choices="AD")
+    parser.add_argument("--only", choices="AZD")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--predictors", default="gp,gnn", help="of A and D")
+    parser.add_argument("--predictors", default="gp,gnn", help="to judge")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     runs = Runs(given.data, given.out, given.seeds)
     predictors = tuple(given.predictors.split(","))
     parts = {
         "A": lambda: [few_labels(runs, "nb201", SIZES, test, predictors) for test in ("all", "rest")],
+        "Z": lambda: few_labels(
+            runs, "nb201", SIZES, "all", predictors, tuple(f"zc_{name}_cifar10" for name in PROXIES)
+        ),
         "D": lambda: few_labels(runs, "ofa", "20,100,500", "rest", predictors),
     }
     for name, part in parts.items():

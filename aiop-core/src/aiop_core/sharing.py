@@ -148,6 +148,10 @@ class Sharing(Task, Protocol):
     Every folder that it writes can be moved; what a killed step left in one is gone on with.
     """
 
+    def reads_latents(self, options: Any) -> bool:
+        """Whether a head of these ``head_options`` is trained from latents, where there are some."""
+        ...
+
     def collect_latents(self, bodies: Bodies, out: Path, options: Any, *, device: str, progress: Progress) -> None:
         """Write mean and deviation of the bodies' features, for every image, into an existing folder.
 
@@ -209,7 +213,7 @@ class SharingRegistration(Registration[T_co]):
 
     Attributes:
         latents_options: of ``collect_latents``.
-        head_options: of ``train_head``.
+        head_options: of ``train_head``; if a field ``method`` has choices, ``aiop agreement`` compares them.
         shared_options: of ``finetune``.
     """
 

@@ -49,7 +49,7 @@ def main() -> None:
 def _interrupted(arguments: list[str]) -> str:
     """What to say after Ctrl-C: some commands resume."""
     command = next((a for a in arguments if not a.startswith("-")), "")
-    resumes = command in ("run", "label", "train", "evaluate")
+    resumes = command in ("run", "label", "latents", "head", "supernet", "agreement", "profile", "train", "evaluate")
     again = "; the same command again goes on where this one stopped" if resumes else ""
     return f"Interrupted{again}."
 

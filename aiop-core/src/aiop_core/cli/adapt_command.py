@@ -21,7 +21,7 @@ Examples:
 """
 
 
-@click.command("adapt", cls=PluginCommand, kinds=("family",), use="adapt", epilog=EXAMPLES)
+@click.command("adapt", cls=PluginCommand, kinds=("family",), uses=("adapt",), epilog=EXAMPLES)
 @predictor_option(required=True)
 @label_source()
 @click.option("--as", "name", required=True, metavar="NAME", help="How to refer to what is learnt here.")

@@ -20,7 +20,7 @@ Examples:
 """
 
 
-@click.command("evaluate", cls=PluginCommand, kinds=("family",), use="tune", epilog=EXAMPLES)
+@click.command("evaluate", cls=PluginCommand, kinds=("family",), uses=("tune",), epilog=EXAMPLES)
 @predictor_option(required=True)
 @label_source()
 @click.option(

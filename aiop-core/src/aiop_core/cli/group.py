@@ -10,7 +10,22 @@ import click
 from aiop_core.cli.lazy import LazyGroup
 from aiop_core.plugins import PluginRegistry
 
-COMMANDS = ("run", "label", "train", "adapt", "evaluate", "predict", "explain", "graph", "cache", "plugins", "check")
+COMMANDS = (
+    "run",
+    "label",
+    "latents",
+    "head",
+    "agreement",
+    "train",
+    "adapt",
+    "evaluate",
+    "predict",
+    "explain",
+    "graph",
+    "cache",
+    "plugins",
+    "check",
+)
 """Built-in commands, in the order of ``aiop --help``; each is a module of this package."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,13 +12,32 @@ from aiop_core.cli.group import App
 from aiop_core.cli.plugin_options import PluginCommand, config_option, plugin_option
 from aiop_core.cli.run_command import label_plan
 
+EXAMPLES = """\b
+Examples:
+  aiop label --task TASK --family FAMILY --count 10 --start 10      # the second ten of a seeded sample
+  aiop label --task TASK --family FAMILY --mode shared --head runs/head
+"""
 
-@click.command("label", cls=PluginCommand, kinds=("family", "task"))
+
+@click.command("label", cls=PluginCommand, kinds=("family", "task"), uses=("shared",), epilog=EXAMPLES)
 @plugin_option("task", "What architectures are trained and measured on.", required=True)
 @plugin_option("family", "The search space that they are drawn from.", required=True)
 @flags.count_option
 @click.option(
     "--start", type=click.IntRange(min=0), default=0, show_default=True, help="Leave out the first ones of the sample."
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["individual", "shared"]),
+    default="individual",
+    show_default=True,
+    help="Train each architecture by itself, or measure it with a head that serves all.",
+)
+@click.option(
+    "--head",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="The shared head, which 'aiop head' made.",
 )
 @flags.seed_option
 @flags.device_option
@@ -32,12 +52,14 @@ def command(ctx: click.Context, /, dry_run: bool, as_json: bool, **arguments: An
     """Train and measure architectures; each finished one is kept for good.
 
     Slices of one seeded sample (--start, --count) can be labelled by several processes at
-    once: none is trained twice.
+    once: none is trained twice. The same command again goes on where a killed one stopped.
     """
     from aiop_core.cli.view import open_view, print_json
     from aiop_core.pipeline.run import label, sample
 
     app: App = ctx.obj
+    if arguments["mode"] == "shared" and arguments["head"] is None:
+        raise click.UsageError("shared labels need a head; train one with 'aiop head' and give its folder --head", ctx)
     plan = label_plan(ctx, arguments)
     if dry_run:
         specs = [architecture.spec for architecture in sample(app.registry.make(plan.family), plan)]

@@ -8,8 +8,10 @@
     name = "hpe"
     epochs = 3
 
-How a saved predictor is adapted or tuned are options of the commands that do so, under
-``--adapt.`` and ``--tune.``; the predictor's folder says which there are.
+What is done with a plugin may have options of its own, those of a *use*: how a saved predictor
+is adapted or tuned (``--adapt.``, ``--tune.``; its folder says which there are), how a task
+shares a head (``--latents.``, ``--head.``, ``--shared.``), how a family trains its supernet
+(``--supernet.``).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -28,14 +30,36 @@ from aiop_core.contracts import AdaptableRegistration, BaselineRegistration, NoO
 from aiop_core.errors import OptionError
 from aiop_core.options import OptionField, build_options, option_fields, suggest
 from aiop_core.plugins import KINDS, PluginRegistry, Selection
+from aiop_core.sharing import SharingRegistration, SupernetRegistration
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _CHOSEN, _TYPES, _VALUES = "aiop.chosen", "aiop.types", "aiop.values"
 """Under these keys a command's context holds what the user named, by the prefix of its flags."""
 
-USES = ("adapt", "tune")
-"""What can be done with a saved predictor that has options of its own."""
+
+class Use(NamedTuple):
+    """Something that is done with a plugin, if it can do it.
+
+    Attributes:
+        kind: of the plugin.
+        registration: by which those register that can.
+        options: the attribute of it that holds the type of the options.
+    """
+
+    kind: str
+    registration: type
+    options: str
+
+
+USES = {
+    "adapt": Use("predictor", AdaptableRegistration, "adapt_options"),
+    "tune": Use("predictor", AdaptableRegistration, "tune_options"),
+    "latents": Use("task", SharingRegistration, "latents_options"),
+    "head": Use("task", SharingRegistration, "head_options"),
+    "shared": Use("task", SharingRegistration, "shared_options"),
+    "supernet": Use("family", SupernetRegistration, "supernet_options"),
+}
 
 
 class PluginName(click.ParamType[str]):
@@ -87,13 +111,21 @@ class PluginCommand(click.Command):
 
     Args:
         kinds: of the plugins.
-        use: what it does with the saved predictor that ``--predictor FOLDER`` names; one of
-            ``USES``.
+        uses: what it does with them, or with the saved predictor that ``--predictor FOLDER``
+            names; keys of ``USES``.
+        positional: the kind whose name stands behind the command, without a flag.
     """
 
-    def __init__(self, *args: Any, kinds: Sequence[str] = (), use: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        kinds: Sequence[str] = (),
+        uses: Sequence[str] = (),
+        positional: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.kinds, self.use = tuple(kinds), use
+        self.kinds, self.uses, self.positional = tuple(kinds), tuple(uses), positional
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find out which plugins are named, add their flags, then parse."""
@@ -104,13 +136,16 @@ class PluginCommand(click.Command):
         for kind in self.kinds:
             table = config.get(kind)
             configured = table.get("name") if isinstance(table, Mapping) else table
-            name = _peek(args, kind) or configured or (default_predictor(registry) if kind == "predictor" else None)
+            given = args[0] if kind == self.positional and args and not args[0].startswith("-") else _peek(args, kind)
+            name = given or configured or (default_predictor(registry) if kind == "predictor" else None)
             if name:
                 chosen[kind] = str(name)
                 types[kind] = _registration(registry, kind, str(name)).options
         folder = _peek(args, "predictor") or config.get("predictor")
-        if self.use and isinstance(folder, str):
-            types[self.use] = _options_of_use(registry, self.use, folder)
+        for use in self.uses:
+            user = _user(registry, use, chosen, folder if isinstance(folder, str) else None)
+            if user:
+                types[use] = getattr(user, USES[use].options, NoOptions)
         ctx.meta[_CHOSEN], ctx.meta[_TYPES] = chosen, types
         ctx.meta[_VALUES] = {prefix: self._configured(config, prefix) for prefix in types}
         self._check_config(config)
@@ -147,7 +182,7 @@ class PluginCommand(click.Command):
 
     def _check_config(self, config: Mapping[str, Any]) -> None:
         """Every key is a flag of this command, or the table of a plugin or a use that another command has."""
-        known = [*self.kinds, *([self.use] if self.use else []), *self._keys()]
+        known = [*self.kinds, *self.uses, *self._keys()]
         for key in config:
             if key.replace("_", "-") not in known and key not in (*KINDS, *USES):
                 raise OptionError(f"unknown key '{key}' in the config file; {suggest(key.replace('_', '-'), known)}")
@@ -163,10 +198,10 @@ class PluginCommand(click.Command):
             return click.UsageError(
                 f"{error.option_name} belongs to a {kind}; name one with --{kind} (installed: {names})", ctx
             )
-        if kind == self.use and kind not in ctx.meta[_TYPES]:
-            return click.UsageError(
-                f"{error.option_name} belongs to a predictor; name its folder with --predictor", ctx
-            )
+        if kind in self.uses and kind not in ctx.meta[_TYPES]:
+            of = USES[kind].kind
+            how = "name its folder with --predictor" if of not in self.kinds else f"name one with --{of}"
+            return click.UsageError(f"{error.option_name} belongs to a {of}; {how}", ctx)
         flags = [opt for p in self.get_params(ctx) for opt in p.opts]
         full = [flag for flag in flags if flag.endswith(f".{given}")]
         if full:
@@ -230,11 +265,21 @@ def optional_selection(ctx: click.Context, kind: str) -> Selection | None:
 
 
 def options_of_use(ctx: click.Context, use: str) -> Any:
-    """How the saved predictor is to be used, as its registration's options say.
+    """How a plugin or a saved predictor is to be used, as its registration's options say.
 
     Raises:
-        OptionError: if the config file has an unknown option or a bad value.
+        OptionError: if it cannot be used so, naming those that can, or if the config file has an unknown
+            option or a bad value.
     """
+    of = USES[use]
+    if of.kind in ctx.meta[_CHOSEN]:
+        registry: PluginRegistry = ctx.find_root().obj.registry
+        name = ctx.meta[_CHOSEN][of.kind]
+        if not isinstance(registry.get(of.kind, name).registration, of.registration):
+            able = [p.name for p in registry.plugins() if isinstance(p.registration, of.registration)]
+            raise OptionError(
+                f"the {of.kind} '{name}' does not offer '{use}'; installed ones that do: {', '.join(able) or 'none'}"
+            )
     return _options(ctx, use)
 
 
@@ -248,14 +293,18 @@ def _registration(registry: PluginRegistry, kind: str, name: str) -> Registratio
     return registration
 
 
-def _options_of_use(registry: PluginRegistry, use: str, folder: str) -> type:
-    """The options of a use of the predictor that was saved in ``folder``; none if it is not adaptable."""
-    from aiop_core.pipeline.saved import read_card
+def _user(
+    registry: PluginRegistry, use: str, chosen: Mapping[str, str], folder: str | None
+) -> Registration[Any] | None:
+    """What is to be used: the chosen plugin, or the predictor that was saved in ``folder``."""
+    kind = USES[use].kind
+    if kind in chosen:
+        return _registration(registry, kind, chosen[kind])
+    if kind == "predictor" and folder:
+        from aiop_core.pipeline.saved import read_card
 
-    registration = _registration(registry, "predictor", read_card(Path(folder)).predictor)
-    if not isinstance(registration, AdaptableRegistration):
-        return NoOptions
-    return {"adapt": registration.adapt_options, "tune": registration.tune_options}[use]
+        return _registration(registry, kind, read_card(Path(folder)).predictor)
+    return None
 
 
 def _peek(args: Sequence[str], name: str) -> str | None:

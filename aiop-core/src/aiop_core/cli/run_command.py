@@ -9,17 +9,40 @@ import click
 
 from aiop_core.cli import flags
 from aiop_core.cli.group import App
-from aiop_core.cli.plugin_options import PluginCommand, config_option, plugin_option, selection
+from aiop_core.cli.plugin_options import PluginCommand, config_option, options_of_use, plugin_option, selection
 
 if TYPE_CHECKING:
     from aiop_core.pipeline.run import LabelPlan, RunResult
+    from aiop_core.pipeline.shared_head import SharePlan
+
+EXAMPLES = """\b
+Examples:
+  aiop run --task TASK --family FAMILY --count 40
+  aiop run --task TASK --family FAMILY --labels shared    # one head for all, fine-tuned for short on each
+"""
 
 
-@click.command("run", cls=PluginCommand, kinds=("family", "task", "predictor"))
+@click.command(
+    "run", cls=PluginCommand, kinds=("family", "task", "predictor"), uses=("latents", "head", "shared"), epilog=EXAMPLES
+)
 @plugin_option("task", "What architectures are trained and measured on.", required=True)
 @plugin_option("family", "The search space that they are drawn from.", required=True)
 @plugin_option("predictor", "What learns from the labels; the preferred or only installed one by default.")
 @flags.count_option
+@click.option(
+    "--labels",
+    "mode",
+    type=click.Choice(["individual", "shared"]),
+    default="individual",
+    show_default=True,
+    help="Train each architecture by itself, or one head for all, which each is measured with.",
+)
+@click.option(
+    "--head",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="A shared head that 'aiop head' made; by default one is trained in the run folder.",
+)
 @click.option("--metric", metavar="NAME", help="What to predict; the task's main metric by default.")
 @click.option(
     "--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Parts of the cross-validation."
@@ -50,13 +73,18 @@ def command(
     """
     from aiop_core.cli.view import open_view, print_json
     from aiop_core.pipeline.run import run
+    from aiop_core.pipeline.shared_head import train_head_with_latents
 
     app: App = ctx.obj
     plan, predictor = label_plan(ctx, arguments), selection(ctx, "predictor")
+    makes_head = arguments["mode"] == "shared" and arguments["head"] is None
+    latents, head = (share_plan(ctx, use, plan) if makes_head else None for use in ("latents", "head"))
     if dry_run:
         print_json(plan.config() | {"predictor": predictor.to_json(), "out": str(plan.out), "device": plan.device})
         return
     with open_view() as view:
+        if latents and head:
+            train_head_with_latents(app.registry, latents, head, view)
         result = run(app.registry, plan, predictor, metric, folds, view)
     if as_json:
         print_json(result_json(result))
@@ -70,8 +98,12 @@ def label_plan(ctx: click.Context, arguments: dict[str, Any]) -> LabelPlan:
     from aiop_core.pipeline.run import LabelPlan
 
     family, task = selection(ctx, "family"), selection(ctx, "task")
+    shared, head = arguments["mode"] == "shared", arguments["head"]
+    if head is not None and not shared:
+        raise click.UsageError("--head is for shared labels; say so, or leave it out", ctx)
+    out = arguments["out"] or Path("runs") / f"{task.name}-{family.name}{'-shared' if shared else ''}"
     return LabelPlan(
-        out=arguments["out"] or Path("runs") / f"{task.name}-{family.name}",
+        out=out,
         family=family,
         task=task,
         count=arguments["count"],
@@ -80,7 +112,16 @@ def label_plan(ctx: click.Context, arguments: dict[str, Any]) -> LabelPlan:
         device=resolve_device(arguments["device"]),
         profilers=arguments["profilers"],
         executor=arguments["executor"],
+        head=head or out / "head" if shared else None,
+        shared=options_of_use(ctx, "shared") if shared else None,
     )
+
+
+def share_plan(ctx: click.Context, use: str, plan: LabelPlan) -> SharePlan:
+    """Latents or a head for the labels of ``plan``, in a folder of its own below the run's."""
+    from aiop_core.pipeline.shared_head import SharePlan
+
+    return SharePlan(plan.out / use, plan.family, plan.task, options_of_use(ctx, use), plan.seed, plan.device)
 
 
 def result_json(result: RunResult) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
-from aiop_core.contracts import Architecture, Executor, Family, InProcess, Profiler, Task
+from aiop_core.contracts import Architecture, Backbone, Executor, Family, InProcess, Profiler, Progress, Task
 from aiop_core.errors import AiopError, ContractError, DataError, LabelError, StoreError
 from aiop_core.graph.cost import cost
 from aiop_core.pipeline.initialisation import architecture_seed, initialisation
@@ -17,6 +18,45 @@ from aiop_core.pipeline.provenance import versions
 from aiop_core.pipeline.view import View
 from aiop_core.records.record import Record
 from aiop_core.records.store import LabelStore
+from aiop_core.sharing import Sharing
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Trainer(Protocol):
+    """How a body comes to be measured; a task is one itself, for individual labels."""
+
+    def model(self, backbone: Backbone) -> nn.Module:
+        """The backbone with a head."""
+        ...
+
+    def train(self, model: nn.Module, *, seed: int, device: str, progress: Progress) -> None:
+        """Train ``model`` in place."""
+        ...
+
+
+@dataclass(frozen=True)
+class SharedHead:
+    """The trainer of shared labels: a head that is trained already, and fine-tuned for short on each body.
+
+    Attributes:
+        task: that trained it.
+        folder: where it lies.
+        options: how it is fine-tuned.
+    """
+
+    task: Sharing
+    folder: Path
+    options: Any
+
+    def model(self, backbone: Backbone) -> nn.Module:
+        """The backbone with the shared head."""
+        return self.task.attach(backbone, self.folder)
+
+    def train(self, model: nn.Module, *, seed: int, device: str, progress: Progress) -> None:
+        """Fine-tune ``model`` in place."""
+        self.task.finetune(model, self.options, seed=seed, device=device, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -33,6 +73,8 @@ class Labeller:
         device: a torch device.
         profilers: by name; what they say is stored beside the labels.
         score_sources: for each of them its version and options.
+        trainer: makes and trains the model; the task itself by default.
+        origin: stands in each record's provenance.
     """
 
     family_name: str
@@ -43,6 +85,8 @@ class Labeller:
     device: str
     profilers: Mapping[str, Profiler] = field(default_factory=dict)
     score_sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    trainer: Trainer | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     def label(self, architecture: Architecture, view: View) -> Record:
         """Train and measure one architecture.
@@ -53,15 +97,16 @@ class Labeller:
         """
         started = time.perf_counter()
         seed = architecture_seed(self.seed, architecture.spec)
+        trainer: Trainer = self.trainer or self.task
         with initialisation(seed):
-            model = self.task.model(self.family.backbone(architecture))
+            model = trainer.model(self.family.backbone(architecture))
         graphs = dict(self.task.graphs(model))
         scores = {
             f"{name}/{key}": float(value)
             for name, profiler in self.profilers.items()
             for key, value in profiler.profile(model, (3, *self.task.input_hw)).items()
         }
-        self.task.train(model, seed=seed, device=self.device, progress=view.stage(architecture.spec))
+        trainer.train(model, seed=seed, device=self.device, progress=view.stage(architecture.spec))
         labels = {name: float(value) for name, value in self.task.evaluate(model, device=self.device).items()}
         self._check(architecture, labels, graphs)
         return Record(
@@ -72,7 +117,9 @@ class Labeller:
             graphs,
             {name: cost(graph) for name, graph in graphs.items()},
             scores,
-            {"seed": seed, "seconds": round(time.perf_counter() - started, 3), "device": self.device} | versions(),
+            {"seed": seed, "seconds": round(time.perf_counter() - started, 3), "device": self.device}
+            | versions()
+            | dict(self.origin),
             self.score_sources,
         )
 

@@ -13,12 +13,13 @@ from aiop_core.options import options_dict, suggest
 from aiop_core.pipeline.calibrate import fitting
 from aiop_core.pipeline.collect import collect
 from aiop_core.pipeline.fit import Comparison, Contender, contenders, cross_validate, groups_of
-from aiop_core.pipeline.label import Labeller, LabelSummary, label_architectures
+from aiop_core.pipeline.label import Labeller, LabelSummary, SharedHead, label_architectures
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.report import ReportRow, RunReport, write_report
 from aiop_core.pipeline.saved import PredictorCard, save_predictor
 from aiop_core.pipeline.scores import write_json
 from aiop_core.pipeline.scoring import profiler_source
+from aiop_core.pipeline.shared_head import head_identity, sharing_task
 from aiop_core.pipeline.trust import learn_trust
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
@@ -43,6 +44,8 @@ class LabelPlan:
         device: a torch device.
         profilers: names.
         executor: a name, or in this process.
+        head: the folder of a shared head, for shared labels; else labels are individual.
+        shared: how the shared head is fine-tuned, as the task's registration says.
     """
 
     out: Path
@@ -54,14 +57,27 @@ class LabelPlan:
     device: str
     profilers: tuple[str, ...] = ()
     executor: str | None = None
+    head: Path | None = None
+    shared: Any = None
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides a label; a run folder holds labels of one identity."""
-        return {
+        """What decides a label; a run folder holds labels of one identity.
+
+        Raises:
+            DataError: if the shared head is not there or not finished.
+            WeightsError: if it is another family's.
+        """
+        identity = {
             "family": self.family.to_json(runtime=False),
             "task": self.task.to_json(runtime=False),
             "seed": self.seed,
+        }
+        if self.head is None:
+            return identity
+        return identity | {
+            "head": head_identity(self.head, self.family),
+            "shared": options_dict(self.shared, runtime=False),
         }
 
     def config(self) -> dict[str, Any]:
@@ -74,6 +90,7 @@ class LabelPlan:
             "seed": self.seed,
             "profiler": list(self.profilers),
             **({"executor": self.executor} if self.executor else {}),
+            **({"head": str(self.head), "shared": options_dict(self.shared)} if self.head else {}),
         }
 
 
@@ -104,9 +121,15 @@ def label(registry: PluginRegistry, plan: LabelPlan, view: View) -> LabelledRun:
     executor: Executor | None = registry.create("executor", plan.executor) if plan.executor else None
     profilers = {name: registry.create("profiler", name) for name in plan.profilers}
     sources = {name: profiler_source(registry, Selection("profiler", name, None)) for name in plan.profilers}
-    store = LabelStore(plan.out, plan.identity | {"metrics": [_identity(metric) for metric in task.metrics]})
+    identity, trainer, origin = plan.identity, None, {}
+    if plan.head is not None:
+        trainer = SharedHead(sharing_task(registry, plan.task), plan.head, plan.shared)
+        origin = {"shared_head": identity["head"]}
+    store = LabelStore(plan.out, identity | {"metrics": [_identity(metric) for metric in task.metrics]})
     write_json(plan.out / "options.json", plan.config())
-    labeller = Labeller(plan.family.name, family, plan.task.name, task, plan.seed, plan.device, profilers, sources)
+    labeller = Labeller(
+        plan.family.name, family, plan.task.name, task, plan.seed, plan.device, profilers, sources, trainer, origin
+    )
     summary = label_architectures(labeller, sample(family, plan), store, view, executor)
     return LabelledRun(family, task, store, summary)
 

@@ -72,7 +72,7 @@ class LabelStore:
             wanted = json.loads(json.dumps(identity)) if identity is not None else known
             if wanted != known:
                 raise StoreError(
-                    f"{self.folder} holds labels made with other options ({_difference(known, wanted)}); "
+                    f"{self.folder} holds labels made with other options ({difference(known, wanted)}); "
                     "give those options, or another folder with --out"
                 )
             return known
@@ -194,11 +194,11 @@ def _repaired_end(file: Any) -> int:
     return end
 
 
-def _difference(known: Any, wanted: Any, path: str = "") -> str:
+def difference(known: Any, wanted: Any, path: str = "") -> str:
     """The first few places where two JSON values differ, in words."""
     if isinstance(known, Mapping) and isinstance(wanted, Mapping):
         parts = [
-            _difference(known.get(key), wanted.get(key), f"{path}.{key}" if path else key)
+            difference(known.get(key), wanted.get(key), f"{path}.{key}" if path else key)
             for key in dict.fromkeys([*known, *wanted])
             if known.get(key) != wanted.get(key)
         ]

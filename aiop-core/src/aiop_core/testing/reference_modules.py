@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -51,14 +53,16 @@ class Body(nn.Module):
 class Pooled(nn.Module):
     """The coarsest level of a backbone, averaged, with a linear layer."""
 
-    def __init__(self, body: Backbone, classes: int) -> None:
+    def __init__(self, body: Backbone, classes: int, width: int | None = None) -> None:
         super().__init__()
         self.body = body
-        self.classifier = nn.Linear(body.levels[-1].channels, classes)
+        self.classifier = nn.Linear(width or body.levels[-1].channels, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(batch, 3, H, W) to (batch, classes)."""
-        scores: Tensor = self.classifier(self.body(images)[-1].mean(dim=(2, 3)))
+        """(batch, 3, H, W) to (batch, classes); channels are zero-padded to the classifier's."""
+        features = self.body(images)[-1].mean(dim=(2, 3))
+        missing = self.classifier.in_features - features.shape[1]
+        scores: Tensor = self.classifier(functional.pad(features, (0, missing)) if missing else features)
         return scores
 
 
@@ -103,3 +107,40 @@ def accuracy(model: nn.Module, hw: tuple[int, int], device: str) -> float:
     with torch.no_grad():
         found = model(images.to(device)).argmax(dim=1).cpu()
     return float((found == quarters).float().mean())
+
+
+def images_of(count: int, hw: tuple[int, int]) -> tuple[Float[Tensor, "count 3 h w"], Int[Tensor, " count"]]:
+    """The images that shared heads learn from, always the same."""
+    return images_and_quarters(count, hw, torch.Generator().manual_seed(0))
+
+
+def pooled(body: Any, images: Tensor, width: int, device: str) -> np.ndarray[Any, Any]:
+    """(images, width): a body's coarsest features, averaged and zero-padded."""
+    body.to(device).eval()
+    with torch.no_grad():
+        features = body(images.to(device))[-1].mean(dim=(2, 3)).cpu()
+    padded: np.ndarray[Any, Any] = functional.pad(features, (0, width - features.shape[1])).double().numpy()
+    return padded
+
+
+def train_classifier(
+    features: Callable[[int], np.ndarray[Any, Any]], classes: Tensor, steps: int, progress: Progress
+) -> tuple[dict[str, np.ndarray[Any, Any]], float]:
+    """Weight and bias of a linear layer from the features of each step, and the last loss."""
+    weight, bias = torch.zeros(4, features(0).shape[1], requires_grad=True), torch.zeros(4, requires_grad=True)
+    optimizer = torch.optim.Adam([weight, bias], lr=0.1)
+    loss: Any = 0.0
+    for step in range(steps):
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(torch.from_numpy(features(step)).float() @ weight.T + bias, classes)
+        loss.backward()
+        optimizer.step()
+        progress(step + 1, steps)
+    return {"weight": weight.detach().numpy(), "bias": bias.detach().numpy()}, float(loss.detach())
+
+
+def with_classifier(body: Backbone, weights: dict[str, np.ndarray[Any, Any]], width: int) -> Pooled:
+    """A body with a layer of these weights."""
+    model = Pooled(body, len(weights["bias"]), width)
+    model.classifier.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()})
+    return model

@@ -1,0 +1,211 @@
+"""Latents, shared heads and shared labels, through the commands, on the reference plugin."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from tests.conftest import Aiop
+
+from aiop_core.pipeline.bodies import DrawnBodies
+from aiop_core.plugins import PluginSource
+from aiop_core.sharing import Population
+from aiop_core.testing import reference_sharing
+from aiop_core.testing.reference import Chain, ReferenceFamily
+from aiop_core.testing.reference_sharing import HEAD, LATENTS, SharedReferenceTask
+
+WHAT = ("--task", "reference_shared", "--family", "reference", "--images", 16, "--seed", 3, "--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def shared_task(sources: list[PluginSource]) -> None:
+    sources.append(PluginSource("shared", "aiop-shared", "0.1", lambda: reference_sharing))
+
+
+@pytest.fixture
+def head(aiop: Aiop, tmp_path: Path) -> Path:
+    for command in (("latents",), ("head", "--latents", tmp_path / "latents")):
+        done = aiop(*command, *WHAT, "--out", tmp_path / command[0])
+        assert done.code == 0, done.err
+    return tmp_path / "head"
+
+
+class Strata(ReferenceFamily):
+    strata = 2
+
+    def draw(self, stratum: int, *, seed: int) -> Chain:
+        return [chain for chain in self.all() if chain.depth == stratum + 1][seed % 6]
+
+
+def test_bodies_follow_from_their_number_and_take_strata_in_turn() -> None:
+    bodies, again, other = (DrawnBodies("reference", Strata(), seed=seed) for seed in (1, 1, 2))
+    specs = [bodies.spec(n) for n in range(12)]
+    assert [spec[:2] for spec in specs] == ["d1", "d2"] * 6
+    assert specs == [again.spec(n) for n in range(12)] != [other.spec(n) for n in range(12)]
+    weights = [next(iter(b.body(4).parameters())).detach().numpy() for b in (bodies, again, other)]
+    np.testing.assert_array_equal(weights[0], weights[1])
+    plain = DrawnBodies("reference", ReferenceFamily(), seed=1)
+    assert plain.strata == 1
+    assert len({plain.spec(n) for n in range(30)}) > 5
+
+
+def test_a_population_swaps_its_oldest_body_with_each_image() -> None:
+    population = Population(DrawnBodies("reference", Strata(), seed=1), 3)
+    first, second, later = population.at(0), population.at(1), population.at(9)
+    assert len(first) == len(second) == len(later) == 6
+    assert first[1:] == second[:-1]
+    assert first[0] not in second
+    assert not set(map(id, second)) & set(map(id, later))
+
+
+def test_shared_labels_from_latents_to_a_head(aiop: Aiop, head: Path, tmp_path: Path) -> None:
+    done = aiop("label", *WHAT, "--mode", "shared", "--head", head, "--count", 3, "--out", tmp_path / "run", "--json")
+    assert done.code == 0, done.err
+    assert len(json.loads(done.out)["records"]) == 3
+    identity = json.loads((tmp_path / "run" / "store.json").read_text())["identity"]
+    assert identity["shared"] == {"steps": 1}
+    assert len(identity["head"]) == 16
+    record = json.loads((tmp_path / "run" / "records.jsonl").read_text().splitlines()[0])["record"]
+    assert record["provenance"]["shared_head"] == identity["head"]
+    again = aiop("label", *WHAT, "--mode", "shared", "--head", head, "--count", 3, "--out", tmp_path / "run")
+    assert "3 were labelled before" in again.out
+    individual = aiop("label", *WHAT, "--count", 3, "--out", tmp_path / "run")
+    assert individual.code == 1
+    assert "holds labels made with other options" in individual.err
+
+
+def test_the_head_decides_the_labels(aiop: Aiop, head: Path, tmp_path: Path) -> None:
+    """A head of which every answer is the last quarter measures a body at that quarter's share."""
+    weights = load_file(head / HEAD)
+    save_file({"weight": 0 * weights["weight"], "bias": np.array([0, 0, 0, 50], np.float32)}, head / HEAD)
+    done = aiop("label", *WHAT, "--mode", "shared", "--head", head, "--count", 2, "--out", tmp_path / "r", "--json")
+    values = {next(iter(r["labels"].values())) for r in json.loads(done.out)["records"]}
+    assert values == {13 / 64}
+
+
+def test_what_is_finished_is_not_made_again(aiop: Aiop, head: Path, tmp_path: Path) -> None:
+    before = (head / HEAD).stat().st_mtime_ns
+    done = aiop("head", "--latents", tmp_path / "latents", *WHAT, "--out", head)
+    assert done.code == 0
+    assert "finished before" in done.err
+    assert (head / HEAD).stat().st_mtime_ns == before
+
+
+def test_an_unfinished_step_is_gone_on_with(
+    aiop: Aiop, head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SharedReferenceTask, "train_head", fails)
+        stopped = aiop("head", *WHAT, "--method", "swap", "--out", tmp_path / "two")
+    assert stopped.code == 130
+    assert "goes on where this one stopped" in stopped.err
+    refused = aiop("label", *WHAT, "--mode", "shared", "--head", tmp_path / "two", "--out", tmp_path / "r")
+    assert refused.code == 1
+    assert "is not finished; run the 'aiop head'" in refused.err
+    assert aiop("head", *WHAT, "--method", "swap", "--out", tmp_path / "two").code == 0
+    assert (tmp_path / "two" / HEAD).is_file()
+
+
+def spoilt_card(folder: Path) -> None:
+    (folder / "card.json").write_text('{"format": 1, "kind": "head"')
+
+
+def newer_card(folder: Path) -> None:
+    (folder / "card.json").write_text('{"format": 2}')
+
+
+def no_card(folder: Path) -> None:
+    (folder / "card.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (spoilt_card, r"card.json is damaged"),
+        (newer_card, r"card.json has format 2, this aiop reads 1"),
+        (no_card, r"holds no head \(card.json is missing\)"),
+        (shutil.rmtree, r"holds no head"),
+    ],
+)
+def test_a_spoilt_head_is_refused(aiop: Aiop, head: Path, tmp_path: Path, spoil, said: str) -> None:
+    spoil(head)
+    done = aiop("label", *WHAT, "--mode", "shared", "--head", head, "--out", tmp_path / "run")
+    assert done.code == 1
+    assert len(done.err.strip().splitlines()) == 1
+    assert re.search(said, done.err)
+
+
+def test_refusals_name_what_to_do(aiop: Aiop, head: Path, tmp_path: Path, sources: list[PluginSource]) -> None:
+    latents = tmp_path / "latents"
+    out = ("--out", tmp_path / "x")
+    cases = {
+        ("label", *WHAT, "--mode", "shared", *out): "train one with 'aiop head'",
+        ("label", *WHAT, "--head", head, *out): "--head is for shared labels",
+        ("label", *WHAT, "--mode", "shared", "--head", latents, *out): "holds latents, not head",
+        ("head", *WHAT, "--latents", head, *out): "holds head, not latents",
+        ("head", *WHAT, "--steps", 9, "--latents", latents, "--out", head): "made with other options (options.steps",
+        ("latents", *WHAT, "--out", head): "made with other options (it holds head)",
+        ("head", *WHAT, "--out", tmp_path): "holds something else than head; name an empty folder",
+        ("head", *WHAT, "--out", latents / LATENTS / "x"): "cannot be made",
+        ("head", *WHAT, "--method", "sample", *out): "method 'sample' needs latents",
+        (
+            *("latents", "--task", "reference", "--family", "reference", *out),
+        ): "the task 'reference' does not offer 'latents'; installed ones that do: reference_shared",
+        ("agreement", *WHAT, "--methods", "swop", *out): "--methods names 'swop'; did you mean 'swap'",
+    }
+    for command, said in cases.items():
+        done = aiop(*command)
+        assert done.code in (1, 2), command
+        assert said in " ".join(done.err.split()), (command, done.err)
+
+
+def test_latents_and_heads_of_another_family_are_refused(aiop: Aiop, head: Path, tmp_path: Path) -> None:
+    for folder, kind in ((head, "head"), (tmp_path / "latents", "latents")):
+        card = json.loads((folder / "card.json").read_text())
+        card["identity"]["family"]["name"] = "other"
+        (folder / "card.json").write_text(json.dumps(card))
+        use = ("label", "--mode", "shared", "--head") if kind == "head" else ("head", "--latents")
+        done = aiop(*use, folder, *WHAT, "--out", tmp_path / "x")
+        assert done.code == 1
+        assert "made for the family 'other', not for 'reference'" in done.err
+
+
+def test_run_makes_the_whole_chain(aiop: Aiop, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = ("run", *WHAT, "--labels", "shared", "--count", 6, "--predictor", "reference", "--out", out, "--json")
+    done = aiop(*command)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["labels"] == 6
+    assert (out / "latents" / LATENTS).is_file()
+    assert (out / "head" / HEAD).is_file()
+    assert (out / "report.html").is_file()
+    again = aiop(*command)
+    assert json.loads(again.out)["labelled"] == 0
+
+
+def test_agreement_compares_each_way_with_individual_labels(aiop: Aiop, tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    done = aiop("agreement", *WHAT, "--count", 5, "--out", out, "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert set(found["labels"]) == {"individual", "sample", "swap"}
+    assert len(found["specs"]) == 5
+    assert set(found["scores"]) == {"sample", "swap"}
+    for way in ("sample", "swap"):
+        records = (out / f"shared-{way}" / "records.jsonl").read_text().splitlines()
+        by_spec = {r["spec"]: r["labels"]["quarter_accuracy"] for r in (json.loads(x)["record"] for x in records)}
+        assert found["labels"][way] == [by_spec[spec] for spec in found["specs"]]
+    table = aiop("agreement", *WHAT, "--count", 5, "--out", out)
+    assert table.code == 0
+    assert "Spearman with" in table.out
+    assert "latents: finished before" in table.err
+    few = aiop("agreement", *WHAT, "--count", 2, "--out", tmp_path / "b", "--methods", "swap")
+    assert few.code == 1
+    assert "too few to compare; label at least 3" in few.err
+    assert not (tmp_path / "b" / "latents").exists()
