@@ -19,7 +19,7 @@ from aiop_core.testing.reference_adaptable import AdaptableReference, AdaptOptio
 from aiop_core.testing.transfer import ADAPTABLE_CHECKS
 
 
-@conformance_tests("predictor", reference_adaptable.aiop_register_predictors()[0], adapt={"ridge": 0.1})
+@conformance_tests("predictor", reference_adaptable.aiop_register_predictors()[0], uses={"adapt": {"ridge": 0.1}})
 def test_adaptable_reference(check):
     check()
 

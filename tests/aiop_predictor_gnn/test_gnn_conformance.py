@@ -10,8 +10,7 @@ from aiop_predictor_gnn.plugin import aiop_register_predictors
     "predictor",
     aiop_register_predictors()[0],
     {"min_steps": 50, "epochs": 1},
-    adapt={"min_steps": 20, "epochs": 1},
-    tune={"what": "all", "epochs": 1},
+    uses={"adapt": {"min_steps": 20, "epochs": 1}, "tune": {"what": "all", "epochs": 1}},
 )
 def test_gnn_conforms(check: Check) -> None:
     check()

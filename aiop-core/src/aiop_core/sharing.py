@@ -98,15 +98,17 @@ class SupernetRegistration(Registration[T_co]):
 
 
 class Bodies(Protocol):
-    """A family's bodies without end; a number always names the same one.
+    """A family's bodies without end; a number always names the same one."""
 
-    Attributes:
-        family: the registered name.
-        strata: as many bodies in a row are of as many strata; 1 where the family has none.
-    """
+    @property
+    def family(self) -> str:
+        """The registered name."""
+        ...
 
-    family: str
-    strata: int
+    @property
+    def strata(self) -> int:
+        """As many bodies in a row are of as many strata; 1 where the family has none."""
+        ...
 
     def spec(self, number: int) -> str:
         """The canonical text of body ``number``, counted from 0."""

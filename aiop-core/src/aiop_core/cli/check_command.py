@@ -6,6 +6,7 @@ import click
 
 from aiop_core.cli import flags
 from aiop_core.cli.group import App
+from aiop_core.cli.plugin_options import USES
 from aiop_core.errors import AiopError, UnknownNameError
 from aiop_core.options import suggest
 from aiop_core.plugins import KINDS, Plugin
@@ -34,13 +35,12 @@ def command(app: App, name: str, kind: str | None, options: tuple[str, ...], as_
 
     plugin = _find(app, name, kind)
     assert plugin.registration is not None
-    values: dict[str, dict[str, str]] = {"": {}, "adapt": {}, "tune": {}}
+    values: dict[str, dict[str, str]] = {"": {}, **{use: {} for use in USES}}
     for option in options:
         key, _, value = option.partition("=")
         use, _, rest = key.partition(".")
         values[use if use in values and rest else ""][rest if use in values and rest else key] = value
-    adapt, tune = values["adapt"], values["tune"]
-    results = run_checks(plugin.kind, plugin.registration, values[""], adapt=adapt, tune=tune)
+    results = run_checks(plugin.kind, plugin.registration, values.pop(""), uses=values)
     failed = [result for result in results if not result.passed]
     if as_json:
         print_json(

@@ -2,13 +2,14 @@
 
 The promises themselves are in :mod:`~aiop_core.testing.families`,
 :mod:`~aiop_core.testing.tasks`, :mod:`~aiop_core.testing.predictors`,
-:mod:`~aiop_core.testing.transfer` and :mod:`~aiop_core.testing.zoos`; a check's name is its function's, with spaces.
+:mod:`~aiop_core.testing.transfer`, :mod:`~aiop_core.testing.sharing` and
+:mod:`~aiop_core.testing.zoos`; a check's name is its function's, with spaces.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from aiop_core.contracts import (
 )
 from aiop_core.errors import AiopError, ContractError
 from aiop_core.options import build_options, option_fields, suggest
+from aiop_core.sharing import SharingRegistration
 from aiop_core.testing.randomness import no_global_randomness
 
 if TYPE_CHECKING:
@@ -85,8 +87,7 @@ def run_checks(
     registration: Registration[Any],
     options: Any = None,
     *,
-    adapt: Mapping[str, Any] | None = None,
-    tune: Mapping[str, Any] | None = None,
+    uses: Mapping[str, Mapping[str, Any]] | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> list[CheckResult]:
     """Every check of what a plugin registers.
@@ -96,15 +97,15 @@ def run_checks(
         registration: what the hook returned.
         options: an instance of the registration's options, a mapping of values, or
             nothing for the defaults.
-        adapt: values of an adaptable predictor's ``adapt_options``; defaults where absent.
-        tune: likewise of its ``tune_options``.
+        uses: values of the registration's further options, by use: ``adapt`` for ``adapt_options``
+            and so on; defaults where absent.
         expected_failures: for names of checks, the reason why each cannot pass; one that
             passes all the same counts as failed.
 
     Raises:
         ContractError: if ``expected_failures`` names no check, or gives no reason.
     """
-    checks = _all_checks(kind, registration, options, adapt or {}, tune or {}, expected_failures or {})
+    checks = _all_checks(kind, registration, options, uses or {}, expected_failures or {})
     return [check.result() for check in checks]
 
 
@@ -113,14 +114,13 @@ def conformance_tests(
     registration: Registration[Any],
     options: Any = None,
     *,
-    adapt: Mapping[str, Any] | None = None,
-    tune: Mapping[str, Any] | None = None,
+    uses: Mapping[str, Mapping[str, Any]] | None = None,
     expected_failures: Mapping[str, str] | None = None,
 ) -> pytest.MarkDecorator:
     """Parametrise a pytest function over the checks of :func:`run_checks`, as ``check``."""
     import pytest
 
-    checks = _all_checks(kind, registration, options, adapt or {}, tune or {}, expected_failures or {})
+    checks = _all_checks(kind, registration, options, uses or {}, expected_failures or {})
     return pytest.mark.parametrize("check", [pytest.param(c, id=c.name.replace(" ", "-")) for c in checks])
 
 
@@ -128,8 +128,7 @@ def _all_checks(
     kind: str,
     registration: Registration[Any],
     options: Any,
-    adapt: Mapping[str, Any],
-    tune: Mapping[str, Any],
+    uses: Mapping[str, Mapping[str, Any]],
     expected_failures: Mapping[str, str],
 ) -> list[Check]:
     def create() -> Any:
@@ -145,13 +144,16 @@ def _all_checks(
     if kind == "family":
         checks += _family(cache(create))
     elif kind == "task":
-        checks += _task(cache(create), None)
+        task = cache(create)
+        checks += _task(task, None)
+        if isinstance(registration, SharingRegistration):
+            checks += _sharing(task, _use_options(registration, uses))
     elif kind == "predictor":
         checks += _predictor(create)
         if isinstance(registration, BaselineRegistration):
             checks.append(Check("a baseline asks a question", partial(_asks_a_question, registration)))
         if isinstance(registration, AdaptableRegistration):
-            checks += _adaptable(create, registration, adapt, tune)
+            checks += _adaptable(create, _use_options(registration, uses))
     elif kind == "zoo":
         checks += _zoo(cache(create))
     elif kind == "operation":
@@ -182,20 +184,30 @@ def _predictor(make: Callable[[], Predictor]) -> list[Check]:
     return [Check(_name(f), partial(f, make)) for f in PREDICTOR_CHECKS]
 
 
-def _adaptable(
-    make: Callable[[], Predictor],
-    registration: AdaptableRegistration[Any],
-    adapt: Mapping[str, Any],
-    tune: Mapping[str, Any],
-) -> list[Check]:
+def _use_options(registration: Registration[Any], uses: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Options of all uses that the registration has: ``adapt_options``, ``head_options`` and so on."""
+    return {
+        name: build_options(
+            getattr(registration, name), uses.get(use := name.removesuffix("_options"), {}), prefix=f"{use}."
+        )
+        for name in _use_types(registration)
+    }
+
+
+def _use_types(registration: Registration[Any]) -> list[str]:
+    return [f.name for f in fields(registration) if f.name.endswith("_options")]
+
+
+def _adaptable(make: Callable[[], Predictor], options: Mapping[str, Any]) -> list[Check]:
     from aiop_core.testing.transfer import ADAPTABLE_CHECKS, MakeAdaptable
 
-    maker = MakeAdaptable(
-        make,
-        build_options(registration.adapt_options, adapt, prefix="adapt."),
-        build_options(registration.tune_options, tune, prefix="tune."),
-    )
-    return [Check(_name(f), partial(f, maker)) for f in ADAPTABLE_CHECKS]
+    return [Check(_name(f), partial(f, MakeAdaptable(make, **options))) for f in ADAPTABLE_CHECKS]
+
+
+def _sharing(task: Callable[[], Any], options: Mapping[str, Any]) -> list[Check]:
+    from aiop_core.testing.sharing import SHARING_CHECKS, MakeHead
+
+    return [Check(_name(f), partial(lambda f: f(MakeHead(task(), **options)), f)) for f in SHARING_CHECKS]
 
 
 def _zoo(zoo: Callable[[], Zoo]) -> list[Check]:
@@ -225,10 +237,7 @@ def _must_fail(check: Check, reason: str) -> None:
 
 
 def _options_have_defaults_and_help(registration: Registration[Any]) -> None:
-    types = [registration.options]
-    if isinstance(registration, AdaptableRegistration):
-        types += [registration.adapt_options, registration.tune_options]
-    for options in types:
+    for options in (registration.options, *(getattr(registration, name) for name in _use_types(registration))):
         for field in option_fields(options):
             if not field.help:
                 raise ContractError(f"option '{field.name}' has no help; declare it with aiop_core.options.option")

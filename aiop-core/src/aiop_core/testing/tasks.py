@@ -76,7 +76,7 @@ def evaluation_repeats_and_leaves_the_model_alone(task: Task, backbone: MakeBack
     before = copy.deepcopy(model.state_dict())
     with global_seed(1):
         first = dict(task.evaluate(model, device="cpu"))
-    changed = _changed(before, model.state_dict(), 0.0)
+    changed = first_difference(before, model.state_dict(), 0.0)
     require(not changed, f"evaluate changed {changed}; is the model in evaluation mode?")
     with global_seed(2):
         again = dict(task.evaluate(model, device="cpu"))
@@ -93,12 +93,12 @@ def training_is_seeded_and_changes_the_weights(task: Task, backbone: MakeBackbon
         with global_seed(seed):
             task.train(model, seed=7, device="cpu", progress=silent)
         trained.append(model.state_dict())
-    require(bool(_changed(start.state_dict(), trained[0], 0.0)), "train left every weight as it was")
-    changed = _changed(trained[0], trained[1], _TOLERANCE)
+    require(bool(first_difference(start.state_dict(), trained[0], 0.0)), "train left every weight as it was")
+    changed = first_difference(trained[0], trained[1], _TOLERANCE)
     require(not changed, f"two trainings with seed 7 differ, first in {changed}; use a generator made from the seed")
 
 
-def _changed(before: dict[str, Any], after: dict[str, Any], tolerance: float) -> str:
+def first_difference(before: dict[str, Any], after: dict[str, Any], tolerance: float) -> str:
     """The first entry that differs, or nothing."""
     import torch
 
