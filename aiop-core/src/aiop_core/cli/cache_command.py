@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from aiop_core.cli import flags
+from aiop_core.cli.lazy import LazyGroup
 from aiop_core.cli.plugin_options import PluginCommand, config_option, plugin_option, selection
 
 _FILE = click.Path(path_type=Path)
@@ -26,9 +27,9 @@ Examples:
 """
 
 
-@click.group("cache")
+@click.group("cache", cls=LazyGroup, modules={"build": "aiop_core.cli.cache_build_command"})
 def command() -> None:
-    """Import graph caches, look into them, merge, split and export them."""
+    """Build and import graph caches, look into them, merge, split and export them."""
 
 
 @command.command("import")

@@ -16,6 +16,7 @@ COMMANDS = (
     "latents",
     "head",
     "agreement",
+    "profile",
     "train",
     "adapt",
     "evaluate",
@@ -23,6 +24,7 @@ COMMANDS = (
     "explain",
     "graph",
     "cache",
+    "data",
     "plugins",
     "check",
 )

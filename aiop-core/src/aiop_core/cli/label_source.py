@@ -131,7 +131,7 @@ def read_sources(ctx: click.Context, arguments: dict[str, Any], view: View) -> l
     from aiop_core.pipeline.sources import cache_source, merged, run_source
 
     if arguments["caches"]:
-        sources = [cache_source(path) for path in arguments["caches"]]
+        sources = [cache_source(path, view) for path in arguments["caches"]]
     elif arguments["run_folder"]:
         sources = [run_source(arguments["run_folder"], arguments["metric"])]
     else:

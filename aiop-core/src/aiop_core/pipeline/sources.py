@@ -13,6 +13,7 @@ import numpy as np
 from aiop_core.contracts import Family, Labelled, Metric
 from aiop_core.errors import LabelError, OptionError, SplitError
 from aiop_core.options import suggest
+from aiop_core.pipeline.cache_names import read_cache
 from aiop_core.pipeline.collect import collect
 from aiop_core.pipeline.fit import groups_of
 from aiop_core.pipeline.provenance import provenance
@@ -143,9 +144,9 @@ def not_learnt_from(source: Source, learnt: Learnt | None, view: View) -> Source
     return replace(source, cache=take(source.cache, np.flatnonzero(~seen)))
 
 
-def cache_source(path: Path) -> Source:
-    """The labels of a graph cache."""
-    cache = GraphCache.load(path)
+def cache_source(path: Path, view: View) -> Source:
+    """The labels of a graph cache; see ``read_cache`` for what may name one."""
+    cache = read_cache(path, view.say)
     return Source(str(path), cache, cache.provenance.get("graphs", {}))
 
 

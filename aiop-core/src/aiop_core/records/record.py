@@ -34,6 +34,7 @@ class Record:
         scores: what profilers said, as ``profiler/number``.
         provenance: seed, seconds, device, versions.
         score_sources: for each profiler its version and options.
+        body: the cost of the backbone alone, at the task's input; ``None`` if nobody counted it.
     """
 
     family: str
@@ -45,6 +46,14 @@ class Record:
     scores: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     score_sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    body: Cost | None = None
+
+    def head(self, metric: str) -> Cost | None:
+        """What the whole costs more than the body; ``None`` if nobody counted that."""
+        if self.body is None:
+            return None
+        whole = self.costs[metric]
+        return Cost(whole.macs - self.body.macs, whole.params - self.body.params, whole.source)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; graphs as compressed safetensors in base64."""
@@ -58,6 +67,7 @@ class Record:
             "scores": dict(self.scores),
             "provenance": dict(self.provenance),
             "score_sources": {name: dict(source) for name, source in self.score_sources.items()},
+            **({"body": asdict(self.body)} if self.body else {}),
         }
 
     @classmethod
@@ -78,6 +88,7 @@ class Record:
                 data["scores"],
                 data["provenance"],
                 data.get("score_sources", {}),  # records of before there were any
+                Cost(**data["body"]) if "body" in data else None,
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"a record lacks a field or has a wrong one: {error}") from error

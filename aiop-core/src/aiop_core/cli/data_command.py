@@ -1,0 +1,87 @@
+"""``aiop data``: what of a task's data is there?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aiop_core.cli import flags
+from aiop_core.cli.group import App
+from aiop_core.cli.plugin_options import PluginCommand, config_option, plugin_option, selection
+from aiop_core.errors import ContractError
+
+_CHECK_EXAMPLES = """\b
+Examples:
+  aiop data check NAME --data-dir data
+  aiop data check NAME --data-dir data --draw sheet.png
+"""
+
+
+class _TaskFirst(PluginCommand):
+    """A command whose first argument may name the task, as ``--task`` does."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write the name as a flag, then parse."""
+        named = bool(args) and not args[0].startswith("-")
+        return super().parse_args(ctx, ["--task", *args] if named else args)
+
+
+@click.group("data")
+def command() -> None:
+    """See what of a task's data is there."""
+
+
+@command.command("check", cls=_TaskFirst, kinds=("task",), options_metavar="TASK [OPTIONS]", epilog=_CHECK_EXAMPLES)
+@plugin_option("task", "Whose data; the same as TASK.")
+@click.option(
+    "--draw",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write examples with their annotations as one image, such as sheet.png.",
+)
+@click.option(
+    "--examples", type=click.IntRange(1, 100), default=8, show_default=True, metavar="N", help="How many --draw draws."
+)
+@config_option
+@flags.json_option
+@click.pass_context
+def check(ctx: click.Context, /, draw: Path | None, examples: int, as_json: bool) -> None:
+    """Say what of a task's data is found, what is missing, where it belongs and where it is published.
+
+    Exits with 1 if something is missing that the options need.
+    """
+    from aiop_core.cli.view import print_json
+
+    chosen = selection(ctx, "task")
+    app: App = ctx.find_root().obj
+    task: Any = app.registry.make(chosen)
+    if not hasattr(task, "check_data"):
+        raise ContractError(f"task '{chosen.name}' does not say what data it needs (no check_data); ask its authors")
+    findings = list(task.check_data())
+    missing = [finding for finding in findings if finding.required and finding.found is None]
+    if as_json:
+        print_json(
+            {
+                "task": chosen.name,
+                "complete": not missing,
+                "findings": [
+                    {"name": f.name, "path": str(f.path), "found": f.found, "advice": f.advice, "required": f.required}
+                    for f in findings
+                ],
+            }
+        )
+    else:
+        for finding in findings:
+            mark = "ok     " if finding.found is not None else "MISSING" if finding.required else "absent "
+            click.echo(f"{mark} {finding.name}{': ' if finding.found else ''}{finding.found or ''}")
+            if finding.advice:
+                click.echo(f"        {finding.advice}")
+        needed = f"{len(missing)} of what the options need are missing or damaged" if missing else "nothing missing"
+        click.echo(f"task '{chosen.name}': {needed}")
+    if draw:
+        task.draw_data(draw, count=examples)
+        click.echo(f"{draw} shows what is annotated", err=as_json)
+    if missing:
+        raise click.exceptions.Exit(1)
