@@ -6,8 +6,8 @@
 DATA holds nb201.parquet, tnb101_micro.parquet, nb101_500.csv and ofa_mbv3.csv. A case learns from
 all labels of its sources, one entry for each distinct network. Then it ranks the target, whose
 graphs it sees, without labels; and it learns from N of the target's labels and predicts the
-others, with no network on both sides. Baselines learn from the same N. Prints Markdown: mean ±
-deviation over the seeds [95 % interval of the mean over seeds].
+others, with no network on both sides. Baselines learn from the same N. Prints Markdown: mean over
+the seeds [95 % interval of that mean].
 """
 
 from __future__ import annotations
@@ -41,6 +41,14 @@ METRICS = {
     "segmentsemantic": "valid_pixel_acc_pct",
 }
 BASELINES = ("gbt", "flops_only", "params_only")
+
+COLUMNS = {
+    "gp": ("gp",),
+    "gp from scratch": ("gp from scratch",),
+    "gbt": ("gbt",),
+    "MACs alone": ("flops_only", "more MACs"),
+    "parameters alone": ("params_only", "more parameters"),
+}
 
 
 def labelled(family: str, options: dict, table: pd.DataFrame, columns: list[str], label: str) -> Labelled:
@@ -115,7 +123,7 @@ def cell(values: list[float]) -> str:
         return f"{values[0]:.3f}" if values else "–"
     mean, deviation = statistics.mean(values), statistics.stdev(values)
     half = float(t.ppf(0.975, len(values) - 1)) * deviation / len(values) ** 0.5
-    return f"{mean:.3f} ± {deviation:.3f} [{mean - half:.3f}, {mean + half:.3f}]"
+    return f"{mean:.3f} [{mean - half:.3f}, {mean + half:.3f}]"
 
 
 def main() -> None:
@@ -140,19 +148,23 @@ def main() -> None:
         "nb201-class_object": (["nb201"], "class_object", "average", [20, 50]),
         "segmentsemantic, with autoencoder": ([*two, "autoencoder"], "segmentsemantic", "average", [20]),
     }
+    done: dict[str, pd.DataFrame] = {}
     for name, (sources, target, adapter, sizes) in cases.items():
         path = given.out / f"{name}.json"
         if given.only and name not in given.only:
             continue
         if not path.exists():
             path.write_text(json.dumps(case(given.data, sources, target, adapter, sizes, given.seeds)))
-        rows = pd.DataFrame(json.loads(path.read_text()))
-        print(f"\n**{' + '.join(sources)} → {target}, {adapter}**\n")
-        print("| labels | predictor | MAE | Spearman |\n|---|---|---|---|")
-        for (labels, who), group in rows.groupby(["labels", "name"], sort=False):
-            errors = cell(group["mae"].dropna().tolist())
-            print(f"| {labels} | {who} | {errors} | {cell(group['spearman'].tolist())} |")
-        print(flush=True)
+        done[f"{' + '.join(sources)} → {target}" + ("" if adapter == "average" else f", {adapter}")] = pd.DataFrame(
+            json.loads(path.read_text())
+        )
+    for key in ("spearman", "mae"):
+        print(f"\n**{key}**\n\n| transfer | labels | {' | '.join(COLUMNS)} |\n|---|---|{'---|' * len(COLUMNS)}")
+        for name, rows in done.items():
+            for labels, group in rows.groupby("labels"):
+                values = {who: group[group.name.isin(names)][key].dropna().tolist() for who, names in COLUMNS.items()}
+                if any(values.values()):
+                    print(f"| {name} | {labels} | {' | '.join(map(cell, values.values()))} |")
 
 
 if __name__ == "__main__":
