@@ -75,3 +75,53 @@ def test_more_than_there_are(options, count):
 
 def test_none_at_all():
     assert create(ResNetOptions(sampling="depth")).sample(0, seed=0) == []
+
+
+# --- Strata -------------------------------------------------------------------------
+
+BINS = ((0, 1), (2, 3), (4, 6), (7, 8), (9, 10))
+"""And the offsets below: AIO-P's code, ``latent_sample/arch_sampler.py``."""
+
+
+def library_depth(architecture):
+    """The sum of the library's ``d``: a ResNet's has the stem's depth, and counts from 0 in each stage."""
+    stem = 2 * getattr(architecture, "stem_block", False)
+    return depth(architecture) + stem - (10 if hasattr(architecture, "stem_block") else 0)
+
+
+@pytest.mark.parametrize(("options", "offset"), [(ProxylessOptions, 11), (MobileNetV3Options, 10), (ResNetOptions, 0)])
+def test_strata_are_the_papers_bins(options, offset):
+    family = create(options())
+    assert family.strata == len(BINS)
+    for stratum, (low, high) in enumerate(BINS):
+        found = [library_depth(family.draw(stratum, seed=seed)) - offset for seed in range(60)]
+        assert {min(found), max(found)} == {low, high}
+    assert family.draw(2, seed=1) == family.draw(2, seed=1) != family.draw(2, seed=2)
+
+
+@pytest.mark.parametrize("options", [MobileNetV3Options, ResNetOptions])
+def test_a_stratum_is_drawn_as_by_rejection(options):
+    """Each stage's depth is as likely as if the whole space were drawn until a network falls into the bin."""
+    family, stratum = create(options()), 1
+    rng = np.random.default_rng(0)
+    rejected, space = [], family._space
+    while len(rejected) < 600:
+        architecture = space.draw([d[rng.integers(3)] for d in space.depths], rng)
+        if library_depth(architecture) - (10 if options is MobileNetV3Options else 0) in BINS[stratum]:
+            rejected.append(architecture)
+    drawn = [family.draw(stratum, seed=seed) for seed in range(600)]
+    for feature in (
+        *(lambda a, i=i: len(getattr(a.stages[i], "ratios", a.stages[i])) for i in range(4)),
+        lambda a: getattr(a, "stem_block", None),
+        library_depth,
+    ):
+        ours, theirs = Counter(map(feature, drawn)), Counter(map(feature, rejected))
+        assert all(abs(ours[key] - theirs[key]) < 100 for key in ours | theirs)
+
+
+@pytest.mark.parametrize("stratum", [-1, 5])
+def test_no_such_stratum(stratum):
+    with pytest.raises(
+        SpecError, match=rf"ofa_resnet has strata 0 to 4 of depth, not {stratum}; draw from one of them"
+    ):
+        create(ResNetOptions()).draw(stratum, seed=0)

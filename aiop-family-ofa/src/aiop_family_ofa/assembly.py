@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from aiop_core.contracts import Architecture
-from aiop_family_ofa import calibration, checkpoints
+from aiop_family_ofa import calibration, checkpoints, supernet_files
 from aiop_family_ofa.options import SupernetOptions
 from aiop_family_ofa.plans import NetworkPlan
 from aiop_family_ofa.space import Space
@@ -46,9 +46,8 @@ class Assembly(Generic[A]):
         else:
             self._supernet.fill(module)
         module.to(place)
-        folder = self._options.calibration_images
-        if folder is not None:
-            images = calibration.batches(folder, self._options.calibration_count, self._input_hw)
+        images = self._images()
+        if images is not None:
             calibration.recalibrate(module, images)
         return module
 
@@ -60,6 +59,22 @@ class Assembly(Generic[A]):
             path = checkpoints.fetch(self._space.checkpoint, folder, sha256=sha256)
         else:
             path = Path(options.weights).expanduser()
+            path = path / supernet_files.WEIGHTS if path.is_dir() else path
             if sha256 and path.is_file():
                 checkpoints.verify(path, sha256)
         return Supernet.load(path, self._space)
+
+    def _images(self) -> Iterable[Tensor] | None:
+        """Batches to measure batch-norm statistics on: the user's, or those that a supernet of ours was trained on."""
+        folder = self._options.calibration_images
+        if folder is not None:
+            return calibration.batches(folder, self._options.calibration_count, self._input_hw)
+        return self._own_images
+
+    @cached_property
+    def _own_images(self) -> tuple[Tensor, ...] | None:
+        folder = Path(self._options.weights).expanduser()
+        if self._options.weights in ("none", "official") or not folder.is_dir():
+            return None
+        images: tuple[Tensor, ...] = supernet_files.load_images(folder).split(calibration.BATCH)
+        return images

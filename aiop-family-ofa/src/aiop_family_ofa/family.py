@@ -10,15 +10,19 @@ import numpy as np
 from aiop_core.contracts import Architecture
 from aiop_family_ofa import graphs, mobile, resnet
 from aiop_family_ofa.options import MobileNetV3Options, ProxylessOptions, SupernetOptions
-from aiop_family_ofa.sampling import sample
+from aiop_family_ofa.sampling import STRATA, draw, sample
 from aiop_family_ofa.space import Space
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
-    from aiop_core.contracts import Backbone
+    from aiop_core.contracts import Backbone, FitReport, Progress
     from aiop_core.graph.model import Graph
+    from aiop_core.sharing import Lesson
     from aiop_family_ofa.assembly import Assembly
+    from aiop_family_ofa.training_options import TrainingOptions
 
 A = TypeVar("A", bound=Architecture)
 
@@ -28,9 +32,11 @@ class OFAFamily(Generic[A]):
 
     Attributes:
         input_hw: the resolution at which the supernets' accuracies are published.
+        strata: how many ranges of depth ``draw`` tells apart.
     """
 
     input_hw = (224, 224)
+    strata = len(STRATA)
 
     def __init__(self, space: Space[A], options: SupernetOptions) -> None:
         self._space = space
@@ -44,6 +50,14 @@ class OFAFamily(Generic[A]):
         """
         rng = np.random.default_rng(seed)
         return sample(self._space, count, rng, by_depth=self._options.sampling == "depth")
+
+    def draw(self, stratum: int, *, seed: int) -> A:
+        """A random architecture of a range of total depth, the shallowest being 0.
+
+        Raises:
+            SpecError: if there is no such stratum.
+        """
+        return draw(self._space, stratum, np.random.default_rng(seed))
 
     def parse(self, spec: str) -> A:
         """The architecture of a canonical text or of a published configuration.
@@ -76,6 +90,18 @@ class OFAFamily(Generic[A]):
     def graph(self, architecture: A, input_hw: tuple[int, int]) -> Graph:
         """The classifier's graph, composed without a module; equal to the traced one."""
         return graphs.compose(self._space.plan(architecture), input_hw)
+
+    def train_supernet(
+        self, lesson: Lesson | None, out: Path, options: TrainingOptions, *, seed: int, device: str, progress: Progress
+    ) -> FitReport:
+        """Train shared weights into ``supernet.pth``, which the option ``weights`` reads.
+
+        Raises:
+            DataError: if there is nothing to learn from, or ``out`` holds another training or cannot be written.
+        """
+        from aiop_family_ofa.supernet_training import train
+
+        return train(self._space, lesson, out, options, seed=seed, device=device, progress=progress)
 
     @cached_property
     def _assembly(self) -> Assembly[A]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from aiop_family_ofa import checkpoints, specs
 from aiop_family_ofa.checkpoints import Checkpoint
 from aiop_family_ofa.plans import Activation, ConvPlan, MBConvPlan, NetworkPlan, divisible
+from aiop_family_ofa.shrinking import ALL, Elastic, Phase
 
 KERNELS = (3, 5, 7)
 RATIOS = (3, 4, 6)
@@ -21,6 +23,16 @@ DEPTHS = (2, 3, 4)
 SQUEEZE_REDUCTION = 4
 DROPOUT = 0.1
 """Source: once-for-all, ``OFAMobileNetV3`` and ``OFAProxylessNASNets``."""
+
+PHASES = (
+    Phase("largest", 180, Elastic(depths=1, kernels=1, ratios=1)),
+    Phase("kernel", 125, Elastic(depths=1, ratios=1)),
+    Phase("depth", 25, Elastic(depths=2, ratios=1)),
+    Phase("depth", 125, Elastic(ratios=1)),
+    Phase("width", 25, Elastic(ratios=2)),
+    Phase("width", 125, ALL),
+)
+"""Weights are epochs with their warm-up. Source: the once-for-all paper, section 4.1, and ``train_ofa_net.py``."""
 
 TAPPED_STAGES = 4
 """Those of strides 4 to 16; the features of stride 32 come after the last convolution. Source: AIO-P's heads."""
@@ -109,10 +121,28 @@ class MobileSpace:
         block = MBConv(max(RATIOS), max(KERNELS))
         return MobileArchitecture(tuple((block,) * stage.slots for stage in self.stages))
 
-    def draw(self, depths: Sequence[int], rng: np.random.Generator) -> MobileArchitecture:
-        """A random architecture of these depths, every block equally likely."""
-        picks = iter(rng.integers(len(self.BLOCKS), size=sum(depths)).tolist())
-        return MobileArchitecture(tuple(tuple(self.BLOCKS[next(picks)] for _ in range(depth)) for depth in depths))
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Progressive shrinking: kernels, then depths, then the blocks' widths."""
+        return PHASES
+
+    def smallest(self, elastic: Elastic) -> MobileArchitecture:
+        """The least of every choice that is open."""
+        block = MBConv(RATIOS[-elastic.ratios], KERNELS[-elastic.kernels])
+        return MobileArchitecture(tuple((block,) * stage.depths[-elastic.depths :][0] for stage in self.stages))
+
+    def draw(self, depths: Sequence[int], rng: np.random.Generator, elastic: Elastic = ALL) -> MobileArchitecture:
+        """A random architecture of these depths, every block that is open equally likely."""
+        least = MBConv(RATIOS[-elastic.ratios], KERNELS[-elastic.kernels])
+        blocks = [block for block in self.BLOCKS if block.ratio >= least.ratio and block.kernel >= least.kernel]
+        picks = iter(rng.integers(len(blocks), size=sum(depths)).tolist())
+        return MobileArchitecture(tuple(tuple(blocks[next(picks)] for _ in range(depth)) for depth in depths))
+
+    def draw_deep(self, blocks: range, rng: np.random.Generator) -> MobileArchitecture:
+        """A random architecture with so many blocks more than the shallowest."""
+        shallowest = sum(map(min, self.depths))
+        every = [depths for depths in itertools.product(*self.depths) if sum(depths) - shallowest in blocks]
+        return self.draw(every[rng.integers(len(every))], rng)
 
     def plan(self, architecture: MobileArchitecture) -> NetworkPlan:
         """The network of an architecture."""

@@ -18,7 +18,10 @@ class SupernetOptions:
     sampling: str = option(
         "depth", "depth: equal shares of every total depth; uniform: every choice equally likely", choices=SAMPLINGS
     )
-    weights: str = option("none", "none (random), official (downloaded once), or the path of a supernet checkpoint")
+    weights: str = option(
+        "none",
+        "none (random), official (downloaded once), or a path: a supernet checkpoint, or what aiop supernet train made",
+    )
     weights_sha256: str = option("", "expected SHA-256 of the checkpoint; by default the one recorded at the download")
     cache_dir: Path | None = option(
         None, "folder for downloads; by default $AIOP_CACHE, else ~/.cache/aiop", runtime=True

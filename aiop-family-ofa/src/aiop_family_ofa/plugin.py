@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from aiop_core.contracts import Registration
 from aiop_core.hookspecs import hookimpl
+from aiop_core.sharing import SupernetRegistration
 from aiop_family_ofa.options import MobileNetV3Options, ProxylessOptions, ResNetOptions
+from aiop_family_ofa.training_options import TrainingOptions
 
 if TYPE_CHECKING:
-    from aiop_core.contracts import Family
+    from aiop_core.contracts import Family, Registration
 
 
 def _create(options: Any) -> Family[Any]:
@@ -22,10 +23,12 @@ def _create(options: Any) -> Family[Any]:
 @hookimpl
 def aiop_register_families() -> Sequence[Registration[Family[Any]]]:
     """The three published spaces."""
+    spaces = [
+        ("ofa_pn", "Once-for-all ProxylessNAS, width 1.3", ProxylessOptions),
+        ("ofa_mbv3", "Once-for-all MobileNetV3, width 1.0 or 1.2", MobileNetV3Options),
+        ("ofa_resnet", "Once-for-all ResNet-50D, elastic in depth, expansion and width", ResNetOptions),
+    ]
     return [
-        Registration("ofa_pn", "Once-for-all ProxylessNAS, width 1.3", _create, ProxylessOptions),
-        Registration("ofa_mbv3", "Once-for-all MobileNetV3, width 1.0 or 1.2", _create, MobileNetV3Options),
-        Registration(
-            "ofa_resnet", "Once-for-all ResNet-50D, elastic in depth, expansion and width", _create, ResNetOptions
-        ),
+        SupernetRegistration(name, summary, _create, options, supernet_options=TrainingOptions)
+        for name, summary, options in spaces
     ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from aiop_family_ofa import checkpoints, specs
 from aiop_family_ofa.checkpoints import Checkpoint
 from aiop_family_ofa.plans import Activation, BottleneckPlan, ConvPlan, NetworkPlan, divisible
+from aiop_family_ofa.shrinking import ALL, Elastic, Phase
 
 RATIOS = (0.2, 0.25, 0.35)
 WIDTHS = (0.65, 0.8, 1.0)
@@ -23,6 +25,18 @@ STEM_CHANNELS = 64
 STAGE_CHANNELS = (256, 512, 1024, 2048)
 BN_EPS = 1e-5
 """Source of all: once-for-all, ``OFAResNets`` and ``ResNets``."""
+
+PHASES = (
+    Phase("largest", 180, Elastic(depths=1, ratios=1, widths=1)),
+    Phase("depth", 25, Elastic(depths=2, ratios=1, widths=1)),
+    Phase("depth", 125, Elastic(ratios=1, widths=1)),
+    Phase("expansion", 25, Elastic(ratios=2, widths=1)),
+    Phase("expansion", 125, Elastic(widths=1)),
+    Phase("width", 25, Elastic(widths=2)),
+    Phase("width", 125, ALL),
+)
+"""Source: the order of once-for-all's ``progressive_shrinking.py``; its lengths for MobileNetV3, as none are
+published for this space."""
 
 _STEM = re.compile(r"d(\d)w([\d.]{1,6})w([\d.]{1,6})", re.ASCII)
 _STAGE = re.compile(r"w([\d.]{1,6}):(.*)", re.ASCII)
@@ -87,16 +101,39 @@ class ResNetSpace:
         stages = tuple(ResNetStage(width, (max(RATIOS),) * max(depths)) for depths in self.depths)
         return ResNetArchitecture(True, (width, width), stages)
 
-    def draw(self, depths: Sequence[int], rng: np.random.Generator) -> ResNetArchitecture:
-        """A random architecture of these depths, everything else equally likely."""
-        block = bool(rng.integers(2))
-        middle, last, *widths = (WIDTHS[i] for i in rng.integers(len(WIDTHS), size=2 + len(depths)))
-        picks = iter(rng.integers(len(RATIOS), size=sum(depths)).tolist())
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Progressive shrinking: depths, then the bottlenecks' expansion, then widths."""
+        return PHASES
+
+    def smallest(self, elastic: Elastic) -> ResNetArchitecture:
+        """The least of every choice that is open."""
+        width, ratio = WIDTHS[-elastic.widths], RATIOS[-elastic.ratios]
+        stages = tuple(ResNetStage(width, (ratio,) * depths[-elastic.depths]) for depths in self.depths)
+        return ResNetArchitecture(elastic.depths == 1, (width, width), stages)
+
+    def draw(self, depths: Sequence[int], rng: np.random.Generator, elastic: Elastic = ALL) -> ResNetArchitecture:
+        """A random architecture of these depths, everything else that is open equally likely."""
+        block = bool(rng.integers(2)) or elastic.depths == 1
+        open_widths, ratios = WIDTHS[-elastic.widths :], RATIOS[-elastic.ratios :]
+        middle, last, *widths = (open_widths[i] for i in rng.integers(len(open_widths), size=2 + len(depths)))
+        picks = iter(rng.integers(len(ratios), size=sum(depths)).tolist())
         stages = tuple(
-            ResNetStage(width, tuple(RATIOS[next(picks)] for _ in range(depth)))
+            ResNetStage(width, tuple(ratios[next(picks)] for _ in range(depth)))
             for width, depth in zip(widths, depths, strict=True)
         )
         return ResNetArchitecture(block, (middle, last), stages)
+
+    def draw_deep(self, blocks: range, rng: np.random.Generator) -> ResNetArchitecture:
+        """A random architecture with so many blocks more than the shallowest; the stem's convolution counts two."""
+        stems = (0, max(EXTRA_DEPTHS))
+        every = [
+            (stem, depths)
+            for stem, depths in itertools.product(stems, itertools.product(*self.depths))
+            if stem + sum(depths) - sum(BASE_DEPTHS) in blocks
+        ]
+        stem, depths = every[rng.integers(len(every))]
+        return replace(self.draw(depths, rng), stem_block=stem > 0)
 
     def plan(self, architecture: ResNetArchitecture) -> NetworkPlan:
         """The network of an architecture."""

@@ -15,6 +15,13 @@ A = TypeVar("A", bound=Architecture)
 
 Depths = tuple[int, ...]
 
+STRATA = (range(2), range(2, 4), range(4, 7), range(7, 9), range(9, 11))
+"""Blocks beyond the shallowest network's.
+
+Source: AIO-P's code, ``latent_sample/arch_sampler.py``: its bins of the total depth, and its offsets 10, 11 and 0
+for MobileNetV3, ProxylessNAS and ResNet, which are the least that the library's ``d`` can sum to.
+"""
+
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
@@ -41,6 +48,19 @@ def sample(space: Space[A], count: int, rng: np.random.Generator, *, by_depth: b
         while len(found) == before:
             found[space.draw(stratum[rng.integers(len(stratum))], rng)] = None
     return list(found)
+
+
+def draw(space: Space[A], stratum: int, rng: np.random.Generator) -> A:
+    """A random architecture of a stratum, as if all of the space were drawn until one falls into it.
+
+    Raises:
+        SpecError: if there is no such stratum.
+    """
+    if not 0 <= stratum < len(STRATA):
+        raise SpecError(
+            f"{space.title} has strata 0 to {len(STRATA) - 1} of depth, not {stratum}; draw from one of them"
+        )
+    return space.draw_deep(STRATA[stratum], rng)
 
 
 def _strata(every: list[Depths], count: int, rng: np.random.Generator) -> list[list[Depths]]:

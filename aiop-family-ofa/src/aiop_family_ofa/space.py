@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from aiop_family_ofa.checkpoints import Checkpoint
     from aiop_family_ofa.plans import NetworkPlan
+    from aiop_family_ofa.shrinking import Elastic, Phase
 
 A = TypeVar("A", bound=Architecture)
 
@@ -49,8 +50,24 @@ class Space(Protocol[A]):
         """The supernet itself."""
         ...
 
-    def draw(self, depths: Sequence[int], rng: np.random.Generator) -> A:
-        """A random architecture of these depths."""
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """Progressive shrinking, from the largest network alone to all of them."""
+        ...
+
+    def smallest(self, elastic: Elastic) -> A:
+        """The least of every choice that is open."""
+        ...
+
+    def draw(self, depths: Sequence[int], rng: np.random.Generator, elastic: Elastic = ...) -> A:
+        """A random architecture of these depths; all that is open is equally likely."""
+        ...
+
+    def draw_deep(self, blocks: range, rng: np.random.Generator) -> A:
+        """A random architecture with so many blocks more than the shallowest, all such equally likely by depths.
+
+        The residual convolution of a ResNet's stem counts as two blocks, as in the library.
+        """
         ...
 
     def parse(self, text: str) -> A:

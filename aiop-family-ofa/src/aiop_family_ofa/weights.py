@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from aiop_core.errors import WeightsError
 from aiop_family_ofa.networks import Network
 from aiop_family_ofa.plans import MBConvPlan
 from aiop_family_ofa.space import Space
+from aiop_family_ofa.weight_names import COUNTER, canonical, published
 
-_COUNTER = ".num_batches_tracked"
 _DEPTHWISE = ".depth_conv.conv.weight"
 _TRANSFORMS = {7: 5, 5: 3}
 """Each kernel size and the next smaller one, which a learnt matrix makes from its centre."""
@@ -55,13 +54,16 @@ class Supernet:
         space: the space whose supernet it must be.
         origin: where it comes from, for messages.
 
+    Attributes:
+        tensors: the very tensors of ``state``.
+
     Raises:
         WeightsError: if it is another network's.
     """
 
     def __init__(self, state: Mapping[str, Tensor], space: Space[Any], origin: str) -> None:
-        self._tensors = {_renamed(name, space.checkpoint_names): tensor for name, tensor in state.items()}
-        shapes = {name: tuple(tensor.shape) for name, tensor in self._tensors.items() if not name.endswith(_COUNTER)}
+        self.tensors = {canonical(name, space.checkpoint_names): tensor for name, tensor in state.items()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors.items() if not name.endswith(COUNTER)}
         expected = _expected(space)
         wrong = [
             f"'{name}' has shape {shapes[name]}, expected {shape}" if name in shapes else f"'{name}' is missing"
@@ -102,24 +104,60 @@ class Supernet:
             )
         return cls(state, space, str(path))
 
+    @classmethod
+    def random(cls, space: Space[Any], seed: int) -> Supernet:
+        """First weights for a training; a smaller kernel begins as the centre of the larger one."""
+        with torch.device("meta"):
+            network = Network(space.plan(space.largest))
+        network.to_empty(device="cpu")
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            initialise(network, space.largest.spec)
+        state = {name: tensor for name, tensor in network.state_dict().items() if not name.endswith(COUNTER)}
+        for name, shape in _expected(space).items():
+            if name.endswith("_matrix"):
+                state[name] = torch.eye(*shape)
+        return cls(state, space, "random")
+
+    def published(self, space: Space[Any]) -> dict[str, Tensor]:
+        """The state dict under the once-for-all library's names, on the CPU."""
+        with torch.device("meta"):
+            network = Network(space.plan(space.largest))
+        state = {name: torch.zeros((), dtype=torch.int64) for name in network.state_dict() if name.endswith(COUNTER)}
+        state |= {name: self.tensors[canonical(name, {})] for name in network.state_dict() if name not in state}
+        state |= {name: tensor for name, tensor in self.tensors.items() if name.endswith("_matrix")}
+        return {published(name, space): tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+    def sliced(self, module: nn.Module) -> dict[str, Tensor]:
+        """A sub-network's weights by their names in ``module``: the first channels, and kernels made from larger ones.
+
+        They share memory with the supernet where they can, and gradients flow back to it.
+        """
+        weights = {}
+        for name, target in module.state_dict().items():
+            if not name.endswith(COUNTER):
+                ours = canonical(name, {})
+                source = self.tensors[ours]
+                if name.endswith(_DEPTHWISE):
+                    source = self._kernel(ours, source[: len(target)], target.shape[-1])
+                weights[name] = source[tuple(slice(size) for size in target.shape)]
+        return weights
+
     @torch.no_grad()
     def fill(self, module: nn.Module) -> None:
-        """Give a sub-network its slice: the first channels, and kernels made from larger ones."""
+        """Give a sub-network a copy of its slice."""
+        weights = self.sliced(module)
         for name, target in module.state_dict().items():
-            if name.endswith(_COUNTER):
+            if name.endswith(COUNTER):
                 target.zero_()
-                continue
-            published = _renamed(name, {})
-            source = self._tensors[published]
-            if name.endswith(_DEPTHWISE):
-                source = self._kernel(published, source[: len(target)], target.shape[-1])
-            target.copy_(source[tuple(slice(size) for size in target.shape)])
+            else:
+                target.copy_(weights[name])
 
     def _kernel(self, name: str, kernel: Tensor, size: int) -> Tensor:
         """Depthwise kernels brought to ``size``, one learnt matrix after the other."""
         while (large := kernel.shape[-1]) > size:
             small = _TRANSFORMS[large]
-            matrix = self._tensors[name.replace("weight", f"{large}to{small}_matrix")]
+            matrix = self.tensors[name.replace("weight", f"{large}to{small}_matrix")]
             margin = (large - small) // 2
             centre = kernel[..., margin : margin + small, margin : margin + small]
             kernel = (centre.flatten(1) @ matrix.T).view_as(centre)
@@ -131,26 +169,10 @@ def _expected(space: Space[Any]) -> dict[str, tuple[int, ...]]:
     plan = space.plan(space.largest)
     with torch.device("meta"):
         state = Network(plan).state_dict()
-    shapes = {_renamed(name, {}): tuple(t.shape) for name, t in state.items() if not name.endswith(_COUNTER)}
+    shapes = {canonical(name, {}): tuple(t.shape) for name, t in state.items() if not name.endswith(COUNTER)}
     for slot, block in plan.blocks.items():
         if isinstance(block, MBConvPlan):
             for large in range(block.kernel, 3, -2):
                 small = _TRANSFORMS[large]
                 shapes[f"blocks.{slot}.depth_conv.conv.{large}to{small}_matrix"] = (small**2, small**2)
     return shapes
-
-
-def _renamed(name: str, names: Mapping[str, str]) -> str:
-    """One name for all spellings of it.
-
-    The library's supernets wrap what its sub-networks do not (``conv.conv.weight``,
-    ``bn.bn.weight``, ``linear.linear.weight``), older files call a residual block's
-    branch ``mobile_inverted_conv``, and parallel training puts ``module.`` in front.
-    """
-    name = re.sub(r"^(module\.)*(body\.)?", "", name)
-    name = re.sub(r"\b(\w+)(\.\1)+\b", r"\1", name)
-    name = re.sub(r"^(blocks\.\d+)\.(?:mobile_inverted_)?conv\.", r"\1.", name)
-    for theirs, ours in names.items():
-        if name.startswith(f"{theirs}."):
-            return ours + name[len(theirs) :]
-    return name

@@ -13,6 +13,7 @@ from aiop_core.plugins import PluginRegistry
 COMMANDS = (
     "run",
     "label",
+    "supernet",
     "latents",
     "head",
     "agreement",
