@@ -66,7 +66,7 @@ def test_shared_labels_from_latents_to_a_head(aiop: Aiop, head: Path, tmp_path: 
     assert done.code == 0, done.err
     assert len(json.loads(done.out)["records"]) == 3
     identity = json.loads((tmp_path / "run" / "store.json").read_text())["identity"]
-    assert identity["shared"] == {"steps": 1}
+    assert identity["shared"] == {"epochs": 1}
     assert len(identity["head"]) == 16
     record = json.loads((tmp_path / "run" / "records.jsonl").read_text().splitlines()[0])["record"]
     assert record["provenance"]["shared_head"] == identity["head"]
@@ -209,3 +209,11 @@ def test_agreement_compares_each_way_with_individual_labels(aiop: Aiop, tmp_path
     assert few.code == 1
     assert "too few to compare; label at least 3" in few.err
     assert not (tmp_path / "b" / "latents").exists()
+
+
+def test_a_plugins_option_has_the_short_flag_and_a_uses_its_long_one(aiop: Aiop) -> None:
+    help_text = " ".join(aiop("agreement", *WHAT, "--help").out.split())
+    assert "--task.epochs, --epochs" in help_text
+    assert "--shared.epochs" in help_text
+    assert "--shared.epochs, --epochs" not in help_text
+    assert "--latents.per-stratum, --per-stratum" in help_text  # no other is called so

@@ -167,9 +167,17 @@ class PluginCommand(click.Command):
         params = super().get_params(ctx)
         types: Mapping[str, type] = ctx.meta.get(_TYPES, {})
         fields = [(prefix, field) for prefix, options in types.items() for field in option_fields(options)]
-        taken = Counter(field.flag for _, field in fields)
-        taken.update(opt.removeprefix("--") for p in params for opt in p.opts)
-        return params + [_flag(prefix, field, short=taken[field.flag] == 1) for prefix, field in fields]
+        taken = Counter(opt.removeprefix("--") for p in params for opt in p.opts)
+        plugins, uses = (
+            Counter(field.flag for prefix, field in fields if (prefix in USES) == use) for use in (False, True)
+        )
+        every = taken + plugins + uses
+
+        def short(prefix: str, flag: str) -> bool:
+            """Of a plugin's and a use's options of one name, the plugin's has the short flag."""
+            return every[flag] == 1 or (prefix not in USES and taken[flag] == 0 and plugins[flag] == 1)
+
+        return params + [_flag(prefix, field, short=short(prefix, field.flag)) for prefix, field in fields]
 
     def _configured(self, config: Mapping[str, Any], kind: str) -> dict[str, Any]:
         table = config.get(kind)

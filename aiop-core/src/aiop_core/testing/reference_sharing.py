@@ -50,7 +50,7 @@ class HeadOptions:
 class SharedOptions:
     """The knob of shared labels."""
 
-    steps: int = option(1, "steps of fine-tuning", minimum=1)
+    epochs: int = option(1, "passes over the training images", minimum=1)
 
 
 class SharedReferenceTask(ReferenceTask):
@@ -114,10 +114,10 @@ class SharedReferenceTask(ReferenceTask):
         return with_classifier(backbone, weights, WIDTH)
 
     def finetune(self, model: nn.Module, options: SharedOptions, *, seed: int, device: str, progress: Progress) -> None:
-        """As ``train``, for fewer steps."""
+        """As ``train``, for fewer passes."""
         from aiop_core.testing.reference_modules import train
 
-        train(model, self.options.images, options.steps, self.input_hw, seed, device, progress)
+        train(model, self.options.images, options.epochs, self.input_hw, seed, device, progress)
 
 
 def _swapped(bodies: Bodies, images: Tensor, device: str, step: int) -> np.ndarray[Any, Any]:
