@@ -3,11 +3,13 @@
 import numpy as np
 import torch
 
-from aiop_task_hpe.patches import PatchStore
+from aiop_task_hpe.joints import MPII
+from aiop_task_hpe.patches import Patch, PatchStore
 
 
 class Counting:
     size = 8
+    skeleton = MPII
 
     def __init__(self, count=20):
         self.made = []
@@ -18,7 +20,7 @@ class Counting:
 
     def patch(self, index):
         self.made.append(index)
-        return np.full((8, 8, 3), index, np.uint8), np.full((14, 2), index, np.float32), np.arange(14) != index
+        return Patch(np.full((8, 8, 3), index, np.uint8), np.full((16, 2), index, np.float32), np.arange(16) != index)
 
 
 def test_patches_come_in_the_asked_order():
@@ -27,7 +29,7 @@ def test_patches_come_in_the_asked_order():
         assert got.images.shape == (3, 3, 8, 8)
         assert got.images[:, 0, 0, 0].tolist() == [5, 3, 5]
         assert got.joints[:, 0, 0].tolist() == [5, 3, 5]
-        assert got.annotated.sum().item() == 39
+        assert got.annotated.sum().item() == 45
 
 
 def test_each_is_made_once_if_all_fit():

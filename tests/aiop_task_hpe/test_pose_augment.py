@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from aiop_task_hpe.augment import Change, Strength, cut, heat_maps, mirrored, normalised
-from aiop_task_hpe.joints import FLIP
+from aiop_task_hpe.joints import LSP, MPII
 from aiop_task_hpe.patches import Patches
-from aiop_task_hpe.synthetic import SyntheticFigures
 
 
 def dots(where, extent=96):
@@ -20,7 +19,9 @@ def dots(where, extent=96):
     return Patches(
         images[:, None].expand(-1, 3, -1, -1).to(torch.uint8),
         joints[None].repeat(len(where), 1, 1),
-        torch.ones(len(where), 14, dtype=torch.bool),
+        torch.ones(len(where), len(where), dtype=torch.bool),
+        torch.full((len(where),), 10.0),
+        LSP,
     )
 
 
@@ -51,7 +52,7 @@ def test_joints_follow_the_image(blobs, angle, scale, flip):
     out = cut(blobs, change, 64)
     seen = 0
     for i in range(14):
-        joint = FLIP[i] if flip else i  # the blob of joint i is what a mirrored image calls joint FLIP[i]
+        joint = LSP.flip[i] if flip else i  # the blob of joint i is what a mirrored image calls joint LSP.flip[i]
         where = out.joints[i, joint]
         if ((where > 6) & (where < 57)).all():
             assert torch.allclose(centre(out.images[i]), where, atol=0.35)
@@ -59,18 +60,36 @@ def test_joints_follow_the_image(blobs, angle, scale, flip):
     assert seen >= 6
 
 
-def test_mirroring_twice_is_the_identity():
-    image, joints, _ = SyntheticFigures(1, 64, seed=0).patch(0)
-    images = torch.from_numpy(image).permute(2, 0, 1)[None]
-    joints = torch.from_numpy(joints)[None]
-    annotated = torch.rand(1, 14, generator=torch.Generator().manual_seed(0)) < 0.5
+@pytest.mark.parametrize("skeleton", [LSP, MPII])
+def test_mirroring_twice_is_the_identity(skeleton):
+    generator = torch.Generator().manual_seed(0)
+    n = len(skeleton)
+    before = Patches(
+        torch.randint(0, 256, (1, 3, 64, 64), generator=generator, dtype=torch.uint8),
+        64 * torch.rand(1, n, 2, generator=generator),
+        torch.rand(1, n, generator=generator) < 0.5,
+        torch.full((1,), torch.nan),
+        skeleton,
+    )
     flip = torch.ones(1, dtype=torch.bool)
-    once = mirrored(images, joints, annotated, flip)
-    twice = mirrored(*once, flip)
-    assert not torch.equal(once[0], images)
-    assert torch.equal(once[1][0, 0], joints[0, 5] * torch.tensor([-1.0, 1.0]) + torch.tensor([63.0, 0.0]))
-    for now, before in zip(twice, (images, joints, annotated), strict=True):
-        assert torch.allclose(now.float(), before.float(), atol=1e-5)
+    once = mirrored(before, flip)
+    twice = mirrored(once, flip)
+    assert not torch.equal(once.images, before.images)
+    left, right = skeleton.names.index("l_ankle"), skeleton.names.index("r_ankle")
+    assert torch.equal(
+        once.joints[0, right], before.joints[0, left] * torch.tensor([-1.0, 1]) + torch.tensor([63.0, 0])
+    )
+    assert once.annotated[0, right] == before.annotated[0, left]
+    assert torch.equal(twice.images, before.images)
+    assert torch.allclose(twice.joints, before.joints, atol=1e-5)
+    assert torch.equal(twice.annotated, before.annotated)
+
+
+def test_heads_are_scaled_with_the_image(blobs):
+    change = Change(
+        torch.zeros(14, dtype=torch.bool), torch.full((14,), 1.25), torch.zeros(14), torch.ones(14, 3, 1, 1)
+    )
+    assert torch.allclose(cut(blobs, change, 64).heads, torch.full((14,), 8.0))
 
 
 def test_no_change_is_the_middle_of_the_patch(blobs):

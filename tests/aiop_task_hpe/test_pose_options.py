@@ -7,7 +7,7 @@ import pytest
 
 from aiop_core.errors import OptionError
 from aiop_core.options import build_options, option_fields
-from aiop_task_hpe.options import PoseOptions, Settings, resolve
+from aiop_task_hpe.options import DATA_SETS, PoseOptions, Settings, resolve
 
 
 def test_real_data_gets_the_papers_values():
@@ -18,7 +18,7 @@ def test_real_data_gets_the_papers_values():
     assert settings.flip_test
 
 
-@pytest.mark.parametrize("data", ["synthetic", "lsp_extended"])
+@pytest.mark.parametrize("data", DATA_SETS)
 def test_every_default_is_resolved(data):
     settings = resolve(PoseOptions(data=data, data_dir=Path("data")))
     assert [f.name for f in fields(Settings)] == [f.name for f in option_fields(PoseOptions)]
@@ -35,5 +35,7 @@ def test_contradictions_are_explained():
         resolve(PoseOptions(input_size=70))
     with pytest.raises(OptionError, match=r"data 'lsp_extended' needs data_dir"):
         resolve(PoseOptions(data="lsp_extended"))
-    with pytest.raises(OptionError, match=r"'data' is 'coco', allowed is one of synthetic, lsp_extended"):
+    with pytest.raises(
+        OptionError, match=r"'data' is 'coco', allowed is one of synthetic, lsp, lsp_extended, hr_lspet, mpii"
+    ):
         build_options(PoseOptions, {"data": "coco"})

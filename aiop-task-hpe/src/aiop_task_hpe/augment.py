@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from aiop_task_hpe.joints import FLIP
 from aiop_task_hpe.patches import Patches
 
 MEAN = (0.485, 0.456, 0.406)
@@ -78,16 +77,15 @@ def cut(patches: Patches, change: Change, size: int) -> Patches:
     Joints that leave the image count as not annotated.
     """
     extent = patches.images.shape[-1]
-    images, joints, annotated = mirrored(patches.images, patches.joints, patches.annotated, change.flip)
+    patches = mirrored(patches, change.flip)
     cos, sin = torch.cos(change.angle), torch.sin(change.angle)
     rotation = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
-    joints = ((joints - (extent - 1) / 2) @ rotation.mT) / change.scale[:, None, None] + (size - 1) / 2
+    joints = ((patches.joints - (extent - 1) / 2) @ rotation.mT) / change.scale[:, None, None] + (size - 1) / 2
     identity = size == extent and bool((change.scale == 1).all()) and bool((change.angle == 0).all())
-    if not identity:
-        images = _resample(images, rotation, change.scale, size)
+    images = patches.images if identity else _resample(patches.images, rotation, change.scale, size)
     inside = ((joints > -0.5) & (joints < size - 0.5)).all(dim=-1)
     images = (images * change.gain).clamp(0, 255).round().to(torch.uint8)
-    return Patches(images, joints, annotated & inside)
+    return Patches(images, joints, patches.annotated & inside, patches.heads / change.scale, patches.skeleton)
 
 
 def _resample(
@@ -102,19 +100,17 @@ def _resample(
     return nn.functional.grid_sample(images.float(), grid, mode="bilinear", align_corners=True)
 
 
-def mirrored(
-    images: UInt8[Tensor, "n 3 h w"],
-    joints: Float[Tensor, "n 14 2"],
-    annotated: Bool[Tensor, "n 14"],
-    flip: Bool[Tensor, " n"],
-) -> tuple[UInt8[Tensor, "n 3 h w"], Float[Tensor, "n 14 2"], Bool[Tensor, "n 14"]]:
+def mirrored(patches: Patches, flip: Bool[Tensor, " n"]) -> Patches:
     """Mirror the images that ``flip`` says; their left joints become right ones."""
-    order = list(FLIP)
+    images, joints, annotated = patches.images, patches.joints, patches.annotated
+    order = list(patches.skeleton.flip)
     turned = joints[:, order] * joints.new_tensor([-1.0, 1.0]) + joints.new_tensor([images.shape[-1] - 1.0, 0.0])
-    return (
+    return Patches(
         torch.where(flip[:, None, None, None], images.flip(-1), images),
         torch.where(flip[:, None, None], turned, joints),
         torch.where(flip[:, None], annotated[:, order], annotated),
+        patches.heads,
+        patches.skeleton,
     )
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from aiop_core.contracts import Level
 from aiop_core.errors import ContractError, OptionError
+from aiop_task_hpe.options import Settings
 
 KERNEL = 4
 FILTERS = 256
@@ -122,6 +123,10 @@ class SkipDeconvHPEHead(nn.Module):
         return maps
 
 
+HEADS: dict[str, type[DeconvHPEHead | SkipDeconvHPEHead]] = {"deconv": DeconvHPEHead, "skip": SkipDeconvHPEHead}
+"""By the names that the option ``head`` has."""
+
+
 class ChannelPadding(nn.Module):
     """Zero channels behind each level, up to given widths.
 
@@ -150,6 +155,24 @@ class ChannelPadding(nn.Module):
             nn.functional.pad(x, (0, 0, 0, 0, 0, level.channels - x.shape[1])) if x.shape[1] < level.channels else x
             for x, level in zip(features, self.levels, strict=True)
         ]
+
+
+def build_head(levels: Sequence[Level], joints: int, settings: Settings) -> DeconvHPEHead | SkipDeconvHPEHead:
+    """The head that the settings name, its weights drawn; torch's global generator stays as it was.
+
+    Raises:
+        OptionError: if it cannot be built on these levels.
+    """
+    with torch.random.fork_rng(devices=[]):  # torch draws weights that draw_weights replaces
+        head = HEADS[settings.head](
+            levels,
+            joints,
+            filters=settings.filters,
+            output_stride=settings.output_stride,
+            widths=settings.head_widths,
+        )
+    draw_weights(head, torch.Generator().manual_seed(0))
+    return head
 
 
 def conv_block(channels: int, filters: int) -> nn.Sequential:

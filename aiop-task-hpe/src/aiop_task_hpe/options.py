@@ -8,7 +8,8 @@ from pathlib import Path
 from aiop_core.errors import OptionError
 from aiop_core.options import option
 
-_PAPER = "paper's code"
+DATA_SETS = ("synthetic", "lsp", "lsp_extended", "hr_lspet", "mpii")
+
 _HOURGLASS = "pytorch-pose-hg-3d, which the paper's code builds on"
 
 
@@ -16,13 +17,27 @@ _HOURGLASS = "pytorch-pose-hg-3d, which the paper's code builds on"
 class PoseOptions:
     """Options of ``hpe2d``."""
 
-    data: str = option("synthetic", "data set", choices=("synthetic", "lsp_extended"))
-    data_dir: Path | None = option(None, "folder that holds lsp_extended/, or is it")
+    data: str = option("synthetic", "data set", choices=DATA_SETS)
+    data_dir: Path | None = option(
+        None, "folder that holds the data set's folder, lsp/, lsp_extended/, hr_lspet/ or mpii/, or is it", runtime=True
+    )
+    extension: str = option(
+        "lsp_extended",
+        "lsp: what is trained on beside its first 1,000 images; its last 1,000 measure",
+        choices=("lsp_extended", "hr_lspet", "nothing"),
+        source="the usual protocol; the paper's code wants both folders",
+    )
+    annotations: str = option(
+        "any", "mpii: format of the annotations; any: the first that is there", choices=("any", "json", "h5", "mat")
+    )
     train_images: int = option(640, "synthetic: images to train on", minimum=2)
     val_images: int = option(600, "synthetic: images to measure on", minimum=1)
     data_seed: int = option(0, "synthetic: another seed is another world of images", minimum=0)
     train_share: float = option(
-        0.8, "lsp_extended: share of the images, from the first on, to train on", minimum=0.01, maximum=0.99
+        0.8,
+        "lsp_extended, hr_lspet, mpii from its .mat: share of the persons, from the first on, to train on",
+        minimum=0.01,
+        maximum=0.99,
     )
     input_size: int | None = option(None, "height and width of the network's input, pixels", minimum=32)
     output_stride: int | None = option(None, "input pixels per heat-map pixel", choices=(1, 2, 4, 8, 16, 32))
@@ -61,23 +76,25 @@ class PoseOptions:
     cache_mb: int = option(4096, "keep cut images in memory up to this size, MB", minimum=0, runtime=True)
 
 
+_REAL = PoseOptions(
+    input_size=256,
+    output_stride=4,
+    head="deconv",
+    filters=256,
+    epochs=140,
+    batch=32,
+    lr=1e-3,
+    schedule="step",
+    warmup=0.0,
+    sigma=2.0,
+    scale=0.25,
+    rotation=30.0,
+    recalibrate=0,
+    flip_test=True,
+)
+
 _DEFAULTS: dict[str, PoseOptions] = {
-    "lsp_extended": PoseOptions(
-        input_size=256,
-        output_stride=4,
-        head="deconv",
-        filters=256,
-        epochs=140,
-        batch=32,
-        lr=1e-3,
-        schedule="step",
-        warmup=0.0,
-        sigma=2.0,
-        scale=0.25,
-        rotation=30.0,
-        recalibrate=0,
-        flip_test=True,
-    ),
+    **dict.fromkeys(DATA_SETS, _REAL),
     "synthetic": PoseOptions(
         input_size=64,
         output_stride=4,
@@ -111,6 +128,8 @@ class Settings:
 
     data: str
     data_dir: Path | None
+    extension: str
+    annotations: str
     train_images: int
     val_images: int
     data_seed: int
@@ -153,6 +172,6 @@ def resolve(options: PoseOptions) -> Settings:
             f"input size {settings.input_size} is not a multiple of output stride {settings.output_stride}; "
             "choose sizes that are"
         )
-    if settings.data == "lsp_extended" and settings.data_dir is None:
-        raise OptionError("data 'lsp_extended' needs data_dir, the folder that holds lsp_extended/; give it")
+    if settings.data != "synthetic" and settings.data_dir is None:
+        raise OptionError(f"data '{settings.data}' needs data_dir, the folder that holds {settings.data}/; give it")
     return settings

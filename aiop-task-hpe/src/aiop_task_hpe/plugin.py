@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from aiop_core.contracts import Registration, Task
 from aiop_core.hookspecs import hookimpl
+from aiop_core.sharing import SharingRegistration
 from aiop_task_hpe.options import PoseOptions
+from aiop_task_hpe.sharing_options import HeadOptions, LatentsOptions, SharedOptions
 
 if TYPE_CHECKING:
     from aiop_task_hpe.task import PoseTask
@@ -23,5 +25,13 @@ def _create(options: PoseOptions) -> PoseTask:
 def aiop_register_tasks() -> Sequence[Registration[Task]]:
     """Two-dimensional human pose estimation."""
     return [
-        Registration("hpe2d", "heat-map human pose estimation, measured as PCK@0.2 of the torso", _create, PoseOptions)
+        SharingRegistration(
+            "hpe2d",
+            "heat-map human pose estimation, measured as PCK",
+            _create,
+            PoseOptions,
+            latents_options=LatentsOptions,
+            head_options=HeadOptions,
+            shared_options=SharedOptions,
+        )
     ]

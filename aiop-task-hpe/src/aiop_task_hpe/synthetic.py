@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
-from aiop_task_hpe.joints import JOINTS
+from aiop_task_hpe.joints import LSP, Skeleton
+from aiop_task_hpe.patches import Patch
 
 SUPERSAMPLING = 2
 LEFT_SHADE = 0.6
@@ -46,7 +47,7 @@ _LEGS: tuple[Limb, ...] = (
 )
 _ARMS: tuple[Limb, ...] = ((8, 7, 0.19, "shirt"), (7, 6, 0.15, "skin"), (9, 10, 0.19, "shirt"), (10, 11, 0.15, "skin"))
 
-_LEFT = frozenset(i for i, name in enumerate(JOINTS) if name.startswith("l_"))
+_LEFT = frozenset(i for i, name in enumerate(LSP.names) if name.startswith("l_"))
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,15 @@ class SyntheticFigures:
     def __len__(self) -> int:
         return self.count
 
-    def patch(self, index: int) -> tuple[UInt8[np.ndarray, "h w 3"], Points, np.ndarray[Any, Any]]:
-        """Image, joints as (x, y) pixels counted from pixel centres, and which are annotated."""
+    @property
+    def skeleton(self) -> Skeleton:
+        """That of the Leeds Sports Pose sets."""
+        return LSP
+
+    def patch(self, index: int) -> Patch:
+        """The whole image; every joint is annotated."""
         image, joints = draw_figure(np.random.default_rng((self.seed, self.first + index)), self.size)
-        return image, joints, np.ones(len(joints), dtype=bool)
+        return Patch(image, joints, np.ones(len(joints), dtype=bool))
 
 
 def draw_figure(rng: Rng, size: int) -> tuple[UInt8[np.ndarray, "h w 3"], Points]:

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from aiop_core.contracts import Backbone, Metric, Progress
+from aiop_core.contracts import Backbone, FitReport, Metric, Progress
 from aiop_core.errors import ContractError, LabelError
-from aiop_task_hpe.heads import DeconvHPEHead, HeatMaps, SkipDeconvHPEHead, draw_weights
-from aiop_task_hpe.joints import JOINTS
-from aiop_task_hpe.lsp import PATCH_MARGIN, LspExtended, read_lsp_extended
+from aiop_core.sharing import Bodies, Finding
+from aiop_task_hpe.heads import DeconvHPEHead, HeatMaps, SkipDeconvHPEHead, build_head, draw_weights
+from aiop_task_hpe.joints import skeleton_of
 from aiop_task_hpe.options import PoseOptions, Settings, resolve
 from aiop_task_hpe.patches import PatchStore
 from aiop_task_hpe.pck import THRESHOLD, Pck, pck
-from aiop_task_hpe.synthetic import SyntheticFigures
+from aiop_task_hpe.pckh import THRESHOLD as HEAD_THRESHOLD
+from aiop_task_hpe.pckh import pckh
 from aiop_task_hpe.training import find_joints, fit
 
 if TYPE_CHECKING:
     from aiop_core.graph.model import Graph
+    from aiop_task_hpe.lesson import PoseLesson
+    from aiop_task_hpe.sharing_options import HeadOptions, LatentsOptions, SharedOptions
 
 METRIC = Metric(
     "val_PCK",
     description=f"share of annotated joints within {THRESHOLD} of the torso diagonal (left shoulder to right hip)",
 )
 
-_HEADS: dict[str, type[DeconvHPEHead | SkipDeconvHPEHead]] = {"deconv": DeconvHPEHead, "skip": SkipDeconvHPEHead}
-
-_VALIDATION_OFFSET = 10_000_000
-"""Number of the first synthetic validation image: no training set is that large."""
+HEAD_METRIC = Metric(
+    METRIC.name,
+    description=f"PCKh@{HEAD_THRESHOLD:g}: share of annotated joints, pelvis and thorax aside, within "
+    f"{HEAD_THRESHOLD:g} of the head's length",
+)
+"""MPII's value has the research code's name too, and its benchmark's measure."""
 
 
 class PoseModel(nn.Module):
@@ -53,44 +59,51 @@ class PoseTask:
 
     Attributes:
         settings: the options with every default filled in, as they are used.
+        skeleton: of the data set; one heat map for each of its joints.
     """
-
-    metrics: tuple[Metric, ...] = (METRIC,)
 
     def __init__(self, options: PoseOptions) -> None:
         self.settings: Settings = resolve(options)
+        self.skeleton = skeleton_of(self.settings.data)
+        self.metrics: tuple[Metric, ...] = (HEAD_METRIC if self.settings.data == "mpii" else METRIC,)
         self.input_hw = (self.settings.input_size, self.settings.input_size)
         self._stores: tuple[PatchStore, PatchStore] | None = None
 
     @property
     def stores(self) -> tuple[PatchStore, PatchStore]:
-        """Training and validation images, opened once.
+        """Training and validation persons, opened once.
 
         Raises:
             DataError: if the data set is missing or not what it should be.
         """
         if self._stores is None:
+            from aiop_task_hpe.datasets import read_data
+
             s = self.settings
-            train: SyntheticFigures | LspExtended
-            val: SyntheticFigures | LspExtended
-            if s.data == "synthetic":
-                train = SyntheticFigures(s.train_images, s.input_size, s.data_seed)
-                val = SyntheticFigures(s.val_images, s.input_size, s.data_seed, first=_VALIDATION_OFFSET)
-            else:
-                assert s.data_dir is not None  # resolve() saw to it
-                train, val = read_lsp_extended(
-                    s.data_dir, size=round(s.input_size * PATCH_MARGIN), train_share=s.train_share
-                )
-            self._stores = (
-                PatchStore(train, workers=s.workers, limit_mb=s.cache_mb),
-                PatchStore(val, workers=s.workers, limit_mb=s.cache_mb),
-            )
+            train, val = (PatchStore(part, workers=s.workers, limit_mb=s.cache_mb) for part in read_data(s))
+            self._stores = train, val
         return self._stores
 
     def prepare(self) -> None:
         """Read or draw every image once, so that a bad file is found before anything is trained."""
         for store in self.stores:
             store.prepare()
+
+    def check_data(self) -> Sequence[Finding]:
+        """What of all data sets is there; see :class:`~aiop_core.sharing.Checking`."""
+        from aiop_task_hpe.check import find_data
+
+        return find_data(self.settings)
+
+    def draw_data(self, path: Path, *, count: int) -> None:
+        """A contact sheet of every data set that is there.
+
+        Raises:
+            DataError: if there is none, or it cannot be written.
+        """
+        from aiop_task_hpe.sheet import draw_sheet
+
+        draw_sheet(self.settings, path, count=count)
 
     def model(self, backbone: Backbone) -> nn.Module:
         """The backbone with the head that the options name.
@@ -101,13 +114,7 @@ class PoseTask:
         """
         if not isinstance(backbone, nn.Module):
             raise ContractError(f"the backbone is a {type(backbone).__name__}; a task needs a torch.nn.Module")
-        s = self.settings
-        with torch.random.fork_rng(devices=[]):  # torch draws weights that draw_weights replaces
-            head = _HEADS[s.head](
-                backbone.levels, len(JOINTS), filters=s.filters, output_stride=s.output_stride, widths=s.head_widths
-            )
-        draw_weights(head, torch.Generator().manual_seed(0))
-        return PoseModel(backbone, head)
+        return PoseModel(backbone, build_head(backbone.levels, len(self.skeleton), self.settings))
 
     def train(self, model: nn.Module, *, seed: int, device: str, progress: Progress) -> None:
         """Draw the head's weights from ``seed``, then train head and backbone together.
@@ -118,21 +125,70 @@ class PoseTask:
         draw_weights(_pose_model(model).head, torch.Generator().manual_seed(seed))
         fit(model, self.stores[0], self.settings, seed=seed, device=device, progress=progress)
 
+    def reads_latents(self, options: HeadOptions) -> bool:
+        """Where the method is latent sampling."""
+        return options.method == "sample"
+
+    def collect_latents(
+        self, bodies: Bodies, out: Path, options: LatentsOptions, *, device: str, progress: Progress
+    ) -> None:
+        """See :func:`aiop_task_hpe.latents.collect_latents`."""
+        from aiop_task_hpe.latents import collect_latents
+
+        collect_latents(self, bodies, out, options, device=device, progress=progress)
+
+    def train_head(
+        self,
+        bodies: Bodies,
+        latents: Path | None,
+        out: Path,
+        options: HeadOptions,
+        *,
+        seed: int,
+        device: str,
+        progress: Progress,
+    ) -> FitReport:
+        """See :func:`aiop_task_hpe.shared_head.train_head`."""
+        from aiop_task_hpe.shared_head import train_head
+
+        return train_head(self, bodies, latents, out, options, seed=seed, device=device, progress=progress)
+
+    def attach(self, backbone: Backbone, head: Path) -> nn.Module:
+        """See :func:`aiop_task_hpe.shared_head.attach`."""
+        from aiop_task_hpe.shared_head import attach
+
+        return attach(self, backbone, head)
+
+    def finetune(self, model: nn.Module, options: SharedOptions, *, seed: int, device: str, progress: Progress) -> None:
+        """See :func:`aiop_task_hpe.shared_head.finetune`."""
+        from aiop_task_hpe.shared_head import finetune
+
+        finetune(self, _pose_model(model), options, seed=seed, device=device, progress=progress)
+
+    def lesson(self) -> PoseLesson:
+        """The training images and the loss, for a family's shared weights."""
+        from aiop_task_hpe.lesson import PoseLesson
+
+        return PoseLesson(self)
+
     def measure(self, model: nn.Module, *, device: str) -> Pck:
-        """PCK on the validation images, per joint and mean."""
-        return pck(*find_joints(model, self.stores[1], self.settings, device=device))
+        """PCK on the validation images, per joint and mean; of MPII PCKh."""
+        seen = find_joints(model, self.stores[1], self.settings, device=device)
+        names = self.skeleton.names
+        if self.settings.data == "mpii":
+            return pckh(seen.found, seen.joints, seen.annotated, length=seen.heads, names=names)
+        return pck(seen.found, seen.joints, seen.annotated, names=names)
 
     def evaluate(self, model: nn.Module, *, device: str) -> Mapping[str, float]:
         """``val_PCK`` on the validation images.
 
         Raises:
-            LabelError: if no person has a torso to measure by.
+            LabelError: if no person has a torso, or of MPII a head, to measure by.
         """
         result = self.measure(model, device=device)
         if not result.persons:
-            raise LabelError(
-                "no validation person has shoulder and hip annotated, so PCK has no scale; use other images"
-            )
+            length = "the head" if self.settings.data == "mpii" else "shoulder and hip"
+            raise LabelError(f"no validation person has {length} annotated, so PCK has no scale; use other images")
         return {METRIC.name: result.mean}
 
     def graphs(self, model: nn.Module) -> Mapping[str, Graph]:

@@ -6,6 +6,7 @@ import bisect
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from aiop_core.contracts import Progress
 from aiop_core.errors import LabelError
 from aiop_task_hpe.augment import Change, Strength, cut, heat_maps, normalised
-from aiop_task_hpe.joints import FLIP
 from aiop_task_hpe.options import Settings
 from aiop_task_hpe.patches import Patches, PatchStore
 from aiop_task_hpe.pck import decode
@@ -41,10 +41,10 @@ def fit(
     batch = min(settings.batch, len(store))
     per_epoch = len(store) // batch  # the incomplete last batch would spoil batch-norm statistics
     steps = settings.epochs * per_epoch
-    optimiser = _optimiser(model, settings)
+    optimiser = make_optimiser(model, settings)
     strength = Strength(settings.flip, settings.scale, settings.rotation, settings.color)
     step, mean_loss = 0, 0.0
-    with _own_randomness(seed, device):
+    with own_randomness(seed, device):
         for epoch in range(settings.epochs):
             order = torch.randperm(len(store), generator=generator)[: per_epoch * batch].numpy()
             mean_loss = 0.0
@@ -70,7 +70,8 @@ def fit(
     return mean_loss
 
 
-def _optimiser(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+def make_optimiser(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
+    """That of the settings, over the parameters that take gradients."""
     trained = [p for p in model.parameters() if p.requires_grad]
     if settings.optimiser == "adam":
         return torch.optim.Adam(trained, lr=settings.lr, fused=True)  # a step in half the time, on the CPU too
@@ -78,7 +79,7 @@ def _optimiser(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:
 
 
 @contextmanager
-def _own_randomness(seed: int, device: str) -> Iterator[None]:
+def own_randomness(seed: int, device: str) -> Iterator[None]:
     """Dropout and the like can only draw from the global generator: seed it, and put it back after."""
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(seed)
@@ -125,12 +126,31 @@ def recalibrate(model: nn.Module, store: PatchStore, settings: Settings, *, devi
         norm.momentum = momentum
 
 
-def find_joints(
-    model: nn.Module, store: PatchStore, settings: Settings, *, device: str
-) -> tuple[Float[Tensor, "n 14 2"], Float[Tensor, "n 14 2"], Bool[Tensor, "n 14"]]:
-    """Where the model sees the joints of all persons, where they are, and which are annotated."""
+@dataclass(frozen=True)
+class Located:
+    """What a model finds in images, beside the truth; all in pixels of its input.
+
+    Attributes:
+        found: where it sees the joints.
+        joints: where they are.
+        annotated: which of them mean anything.
+        heads: what PCKh calls the length of the head; NaN where it is not known.
+    """
+
+    found: Float[Tensor, "n joints 2"]
+    joints: Float[Tensor, "n joints 2"]
+    annotated: Bool[Tensor, "n joints"]
+    heads: Float[Tensor, " n"]
+
+
+def find_joints(model: nn.Module, store: PatchStore, settings: Settings, *, device: str) -> Located:
+    """Let the model look for the joints of all persons.
+
+    A joint that the network's input does not show still counts: it cannot be found.
+    """
     model.to(device).to(memory_format=torch.channels_last).eval()
-    found, joints, annotated = [], [], []
+    flip = list(store.skeleton.flip)
+    parts = []
     with torch.no_grad():
         for first in range(0, len(store), EVALUATION_BATCH):
             patches = store.get(range(first, min(first + EVALUATION_BATCH, len(store))))
@@ -138,8 +158,7 @@ def find_joints(
             images = normalised(cuts.images, device)
             maps = model(images)
             if settings.flip_test:
-                maps = (maps + model(images.flip(-1))[:, list(FLIP)].flip(-1)) / 2
-            found.append(decode(maps.float().cpu(), stride=settings.output_stride))
-            joints.append(cuts.joints)
-            annotated.append(patches.annotated)
-    return torch.cat(found), torch.cat(joints), torch.cat(annotated)
+                maps = (maps + model(images.flip(-1))[:, flip].flip(-1)) / 2
+            found = decode(maps.float().cpu(), stride=settings.output_stride)
+            parts.append((found, cuts.joints, patches.annotated, cuts.heads))
+    return Located(*(torch.cat(column) for column in zip(*parts, strict=True)))

@@ -1,0 +1,92 @@
+"""A family's bodies as sharing needs them: on the device, of equal widths, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from aiop_core.contracts import Backbone, Level
+from aiop_core.errors import ContractError, OptionError
+from aiop_core.sharing import Bodies
+from aiop_task_hpe.heads import ChannelPadding
+
+LOOKED_AT = 25
+"""Bodies whose widths an error names."""
+
+
+class PaddedBody(nn.Module):
+    """A backbone whose levels are zero-padded to given channels.
+
+    Attributes:
+        levels: as they are after padding.
+    """
+
+    def __init__(self, backbone: Backbone, widths: Sequence[int]) -> None:
+        super().__init__()
+        if not isinstance(backbone, nn.Module):
+            raise ContractError(f"body is a {type(backbone).__name__}; a family must give a torch.nn.Module")
+        self.pad = ChannelPadding(backbone.levels, widths)
+        self.levels = self.pad.levels
+        self.backbone = backbone
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """The padded levels, finest first."""
+        features: list[Tensor] = self.pad(self.backbone(images))
+        return features
+
+
+class FrozenBodies:
+    """Bodies that are ready to run, in evaluation mode, whose weights take no gradients.
+
+    Args:
+        bodies: of a family.
+        widths: channels that every body's levels are zero-padded to; empty for none.
+        device: a torch device.
+
+    Attributes:
+        levels: of every body, after padding.
+    """
+
+    def __init__(self, bodies: Bodies, widths: Sequence[int], device: str) -> None:
+        self.family, self.strata = bodies.family, bodies.strata
+        self._bodies, self._widths, self._device = bodies, tuple(widths), device
+        self._first = bodies.body(0).levels
+        if widths and len(widths) != len(self._first):
+            raise OptionError(
+                f"head_widths {', '.join(map(str, widths))} are {len(widths)} numbers, but bodies of {self.family} "
+                f"have {len(self._first)} levels; give {self._needed()} or wider"
+            )
+        self.levels: tuple[Level, ...] = tuple(
+            Level(width, level.stride)
+            for width, level in zip(widths or [v.channels for v in self._first], self._first, strict=True)
+        )
+
+    def spec(self, number: int) -> str:
+        """The canonical text of body ``number``."""
+        return self._bodies.spec(number)
+
+    def body(self, number: int) -> PaddedBody:
+        """Body ``number`` on the device.
+
+        Raises:
+            OptionError: if it is wider than the option ``head_widths`` says, or differs
+                from the others while that is not given.
+        """
+        backbone = self._bodies.body(number)
+        wider = any(v.channels > w.channels for v, w in zip(backbone.levels, self.levels, strict=False))
+        if wider or (not self._widths and tuple(backbone.levels) != tuple(self._first)):
+            have = ", ".join(str(level.channels) for level in backbone.levels)
+            raise OptionError(
+                f"body {self.spec(number)} of {self.family} has levels of {have} channels, which do not fit "
+                f"head_widths {','.join(map(str, self._widths)) or '(none)'}; the first {LOOKED_AT} bodies need "
+                f"{self._needed()}: give that or what the family's widest body has"
+            )
+        padded = PaddedBody(backbone, self._widths).to(self._device).eval().requires_grad_(requires_grad=False)
+        return padded.to(memory_format=torch.channels_last)
+
+    def _needed(self) -> str:
+        """The widths that cover the first bodies, as an option is written."""
+        found = [self._bodies.body(number).levels for number in range(LOOKED_AT)]
+        return ",".join(str(max(level.channels for level in each)) for each in zip(*found, strict=False))

@@ -1,0 +1,355 @@
+"""One head for a family: it learns, repeats, survives a kill, and attaches only where it fits."""
+
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from aiop_core.contracts import Level, silent
+from aiop_core.errors import ContractError, DataError, LabelError, OptionError, WeightsError
+from aiop_core.plugins import PluginRegistry, PluginSource
+from aiop_core.testing.sharing import SHARING_CHECKS, MakeHead
+from aiop_task_hpe import features as features_module
+from aiop_task_hpe import plugin
+from aiop_task_hpe.features import ImageFeatures, LatentFeatures, SwappedFeatures, thaw
+from aiop_task_hpe.frozen_bodies import FrozenBodies
+from aiop_task_hpe.latents import Latents, collect_latents
+from aiop_task_hpe.options import PoseOptions, resolve
+from aiop_task_hpe.sharing_options import HeadOptions, LatentsOptions, SharedOptions, head_settings, tune_settings
+from aiop_task_hpe.task import PoseTask
+from aiop_task_hpe.training import loss_of
+
+METHODS = {
+    "latents": HeadOptions(epochs=3, batch=8, lr=1e-2),
+    "population": HeadOptions(epochs=3, batch=8, lr=1e-2),
+    "swap": HeadOptions(epochs=3, batch=8, lr=1e-2, method="swap", swap=2),
+    "trained": HeadOptions(epochs=3, batch=8, lr=1e-3, method="swap", swap=2, freeze=1),
+}
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+def pose_task(**options):
+    return PoseTask(PoseOptions(**{"train_images": 24, "val_images": 8, "input_size": 32, "filters": 8} | options))
+
+
+@pytest.fixture
+def task():
+    return pose_task()
+
+
+@pytest.fixture
+def bodies(tiny_bodies):
+    return tiny_bodies()
+
+
+@pytest.fixture
+def latents(task, bodies, tmp_path):
+    folder = tmp_path / "latents"
+    folder.mkdir()
+    collect_latents(task, bodies, folder, LatentsOptions(mirrored=True), device="cpu", progress=silent)
+    return folder
+
+
+def train(task, bodies, out, options, latents=None, *, seed=0, progress=silent):
+    out.mkdir(exist_ok=True)
+    return task.train_head(bodies, latents, out, options, seed=seed, device="cpu", progress=progress)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_killed_training_gives_the_weights_of_an_uninterrupted_one(task, bodies, latents, tmp_path, method):
+    options = METHODS[method]
+    cache = latents if method == "latents" else None
+    report = train(task, bodies, tmp_path / "whole", options, cache)
+    assert report.values["steps"] == 9
+    saving = HeadOptions(**{**vars(options), "save_every": 0.0})
+
+    def kill(done, total, note=""):
+        if done == 5:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(task, bodies, tmp_path / "killed", saving, cache, progress=kill)
+    seen = []
+    again = train(
+        task, bodies, tmp_path / "killed", saving, cache, progress=lambda done, total, note="": seen.append(done)
+    )
+    assert seen[0] == (5 if method == "trained" else 6)
+    assert again.values == pytest.approx(report.values)
+    first, second = (load_file(tmp_path / name / "head.safetensors") for name in ("whole", "killed"))
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], rtol=0, atol=0)
+    assert not (tmp_path / "killed" / "training.pt").exists()
+    other = train(task, bodies, tmp_path / "other", options, cache, seed=1)
+    assert other.values != report.values
+
+
+def test_a_finished_head_is_not_trained_again_and_another_is_refused(task, bodies, tmp_path):
+    options = METHODS["swap"]
+    report = train(task, bodies, tmp_path / "head", options)
+    seen = []
+    again = train(task, bodies, tmp_path / "head", options, progress=lambda *a: seen.append(a))
+    assert again.values == report.values
+    assert not seen
+    with pytest.raises(DataError, match=r"head in .* made of seed 0, but 1 is wanted; give another folder"):
+        train(task, bodies, tmp_path / "head", options, seed=1)
+
+
+def test_a_half_trained_head_of_other_options_is_refused(task, bodies, tmp_path):
+    def kill(done, total, note=""):
+        if done == 3:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(
+            task, bodies, tmp_path / "head", HeadOptions(method="swap", epochs=2, batch=8, save_every=0), progress=kill
+        )
+    with pytest.raises(DataError, match=r"half-trained head in .* made of epochs 2, but 3 is wanted"):
+        train(task, bodies, tmp_path / "head", HeadOptions(method="swap", epochs=3, batch=8))
+    with pytest.raises(DataError, match="made of filters 8, but 16 is wanted"):
+        train(pose_task(filters=16), bodies, tmp_path / "head", HeadOptions(method="swap", epochs=2, batch=8))
+    checkpoint = tmp_path / "head" / "training.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"training.pt is damaged .* delete it to train the head from its beginning"):
+        train(task, bodies, tmp_path / "head", HeadOptions(method="swap", epochs=2, batch=8))
+
+
+def test_a_full_disk_is_one_line(task, bodies, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, before[1]))
+    try:
+        with pytest.raises(DataError, match=r"training.pt cannot be written .* make room and repeat"):
+            train(task, bodies, tmp_path / "one", HeadOptions(method="swap", epochs=1, batch=8, save_every=0))
+        with pytest.raises(DataError, match=r"head in .* cannot be written .* make room and repeat"):
+            train(task, bodies, tmp_path / "two", HeadOptions(method="swap", epochs=1, batch=8))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_diverging_head_is_said(task, bodies, tmp_path):
+    class Broken(type(bodies)):
+        def body(self, number):
+            body = super().body(number)
+            torch.nn.init.constant_(body.blocks[0][0].weight, torch.nan)
+            return body
+
+    with pytest.raises(LabelError, match=r"shared head's loss became nan in step 1 of 3; lower lr, now 0.01"):
+        train(task, Broken(), tmp_path / "head", HeadOptions(method="swap", epochs=1, batch=8))
+
+
+def test_latents_of_another_family_or_size_are_refused(task, tiny_bodies, latents, tmp_path):
+    with pytest.raises(DataError, match=r"latents in .* made of family tiny, but other is wanted; collect latents"):
+        train(task, tiny_bodies(family="other"), tmp_path / "a", METHODS["latents"], latents)
+    with pytest.raises(DataError, match="made of input_size 32, but 64 is wanted"):
+        train(pose_task(input_size=64), tiny_bodies(), tmp_path / "b", METHODS["latents"], latents)
+
+
+def test_latents_of_other_draws_of_the_family_serve(task, tiny_bodies, latents, tmp_path):
+    class Redrawn(tiny_bodies):
+        def spec(self, number):
+            return f"again {number}"
+
+    train(task, Redrawn(offset=50), tmp_path / "head", METHODS["latents"], latents)
+
+
+def test_noise_is_fresh_in_every_epoch_and_mirror_images_are_used(task, latents):
+    settings = resolve(PoseOptions(flip=0.5))
+    source = LatentFeatures(Latents.open(latents), 3, settings, seed=0, device="cpu")
+    order = torch.arange(24).numpy()
+    first, second = (next(source.batches(order, 24, step)) for step in (0, 1))
+    again = next(source.batches(order, 24, 0))
+    assert torch.equal(first[0][2], again[0][2])
+    assert (first[0][2] != second[0][2]).float().mean() > 0.5
+    pairs, plain = Latents.open(latents).read("train", order, 0, levels=3)
+    same = (first[1].joints == plain.joints).flatten(1).all(dim=1)
+    assert 4 < same.sum() < 20
+    zeta = ((first[0][2] - pairs[2][0].float()) / pairs[2][1].float())[same]
+    assert zeta[zeta.isfinite()].std().item() == pytest.approx(1, abs=0.15)
+
+
+def swapped(task, bodies, **options):
+    settings = head_settings(HeadOptions(lr=1e-2), task.settings, cached=False)
+    frozen = FrozenBodies(bodies, (), "cpu")
+    images = ImageFeatures(frozen, task.stores[0], 3, settings, seed=0, device="cpu")
+    return SwappedFeatures(images, frozen, options.get("swap", 2), options.get("freeze"), settings)
+
+
+def test_bodies_are_swapped_and_stay_as_they_are(task, bodies):
+    source = swapped(task, bodies)
+    bodies.made.clear()
+    seen = []
+    for features, _ in source.batches(torch.arange(24).numpy(), 4, 0):
+        assert not any(x.requires_grad for x in features)
+        seen.append(source._body)
+        source.learn()
+    assert [seen[i] is seen[i + 1] for i in range(5)] == [True, False, True, False, True]
+    assert dict(bodies.made) == {0: 1, 1: 1, 2: 1}
+    for number, body in enumerate(seen[::2]):
+        fresh = bodies.body(number)
+        for name, value in fresh.state_dict().items():
+            assert torch.equal(value, body.backbone.state_dict()[name])
+
+
+def test_a_trained_body_changes_behind_its_frozen_levels(task, bodies):
+    source = swapped(task, bodies, freeze=1, swap=10)
+    for features, _ in source.batches(torch.arange(16).numpy(), 8, 0):
+        sum((x**2).mean() for x in features).backward()
+        source.learn()
+    before, after = bodies.body(0).blocks, source._body.backbone.blocks
+    assert torch.equal(before[0][0].weight, after[0][0].weight)
+    assert not torch.equal(before[1][0].weight, after[1][0].weight)
+    with pytest.raises(OptionError, match="freeze is 3, but bodies have 3 levels, so that nothing would learn"):
+        swapped(task, bodies, freeze=3)
+
+
+def test_looking_what_to_freeze_moves_no_statistics(tiny_backbone):
+    body = tiny_backbone((Level(4, 4), Level(6, 8)))
+    before = body.blocks[0][1].running_mean.clone()
+    thaw(body, 1, torch.randn(2, 3, 32, 32))
+    assert torch.equal(before, body.blocks[0][1].running_mean)
+    assert [p.requires_grad for p in body.parameters()].count(True) == len(list(body.blocks[1].parameters()))
+
+
+@pytest.mark.parametrize("head", ["deconv", "skip"])
+def test_attached_it_answers_as_it_did_in_training(tiny_bodies, tmp_path, head):
+    task = pose_task(head=head, head_widths=(5, 6, 9))
+    bodies = tiny_bodies(levels=lambda n: (Level(4 - n % 2, 4), Level(6, 8), Level(8 - n % 3, 16)))
+    train(task, bodies, tmp_path / "head", METHODS["swap"])
+    images = torch.randn(2, 3, 32, 32)
+    answers = []
+    for number in (0, 5):
+        model = task.attach(bodies.body(number), tmp_path / "head").eval()
+        trained = load_file(tmp_path / "head" / "head.safetensors")
+        assert all(torch.equal(value, model.head.state_dict()[name]) for name, value in trained.items())
+        with torch.no_grad():
+            answers.append(model(images))
+            assert torch.equal(answers[-1], model.head(bodies.body(number).eval()(images)))
+    assert not torch.equal(*answers)
+    assert 0 <= task.evaluate(model, device="cpu")["val_PCK"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"head": "deconv"}, "made of head skip, but deconv is wanted"),
+        ({"filters": 16}, "made of filters 8, but 16 is wanted"),
+        ({"input_size": 64}, "made of input_size 32, but 64 is wanted; use the options that the head was trained"),
+        ({"output_stride": 8}, "made of output_stride 4, but 8 is wanted"),
+        ({"head_widths": (4, 6, 8)}, r"made of widths \[\], but \[4, 6, 8\] is wanted"),
+    ],
+)
+def test_a_head_of_other_options_is_refused(task, bodies, tmp_path, options, said):
+    train(task, bodies, tmp_path / "head", METHODS["swap"])
+    with pytest.raises(WeightsError, match=said):
+        pose_task(**options).attach(bodies.body(0), tmp_path / "head")
+
+
+def test_a_head_of_another_family_or_damaged_is_refused(task, bodies, tiny_backbone, tmp_path):
+    train(task, bodies, tmp_path / "head", METHODS["swap"])
+    with pytest.raises(WeightsError, match=r"made of levels \[\[4, 4\], \[6, 8\], \[8, 16\]\], but \[\[8, 4\]"):
+        task.attach(tiny_backbone((Level(8, 4), Level(6, 8), Level(8, 16))), tmp_path / "head")
+    weights = tmp_path / "head" / "head.safetensors"
+    state = load_file(weights)
+    save_file({name: value for name, value in state.items() if name != "heat_maps.bias"}, weights)
+    with pytest.raises(WeightsError, match=r"tensor 'heat_maps.bias' has shape none, the head needs \(14,\)"):
+        task.attach(bodies.body(0), tmp_path / "head")
+    weights.write_bytes(weights.read_bytes()[:50])
+    with pytest.raises(WeightsError, match=r"head.safetensors is damaged .* train the head anew"):
+        task.attach(bodies.body(0), tmp_path / "head")
+    weights.unlink()
+    with pytest.raises(WeightsError, match=r"head.safetensors does not exist; train the head anew"):
+        task.attach(bodies.body(0), tmp_path / "head")
+    with pytest.raises(WeightsError, match=r"head.json does not exist; give a folder that 'aiop head' finished"):
+        task.attach(bodies.body(0), tmp_path)
+
+
+def test_finetuning_goes_on_from_the_head_and_can_leave_the_body(task, bodies, tmp_path):
+    train(task, bodies, tmp_path / "head", METHODS["swap"])
+    for freeze in (True, False):
+        model = task.attach(bodies.body(0), tmp_path / "head")
+        start = {name: value.clone() for name, value in model.named_parameters()}
+        options = SharedOptions(epochs=1, lr=1e-5, freeze_body=freeze)
+        task.finetune(model, options, seed=3, device="cpu", progress=silent)
+        changed = {name for name, value in model.named_parameters() if not torch.equal(value, start[name])}
+        assert any(name.startswith("head.") for name in changed)
+        assert any(name.startswith("backbone.") for name in changed) != freeze
+        assert all(p.requires_grad for p in model.parameters())
+        kept = model.head.heat_maps.weight - start["head.heat_maps.weight"]
+        assert kept.abs().max() < 1e-3
+    with pytest.raises(ContractError, match="give it what model"):
+        task.finetune(torch.nn.Identity(), options, seed=3, device="cpu", progress=silent)
+
+
+def test_real_data_get_the_papers_numbers():
+    real = resolve(PoseOptions(data="lsp", data_dir=Path("x")))
+    cached = head_settings(HeadOptions(), real, cached=True)
+    assert (cached.epochs, cached.batch, cached.schedule, HeadOptions().swap) == (5000, 256, "cosine", 10)
+    assert (tune_settings(SharedOptions(), real).epochs, tune_settings(SharedOptions(), real).schedule) == (
+        10,
+        "cosine",
+    )
+    assert head_settings(HeadOptions(epochs=7, lr=0.5), real, cached=False).epochs == 7
+
+
+def test_a_lesson_never_ends_repeats_and_teaches(task, tiny_backbone):
+    lesson = task.lesson()
+    backbone = tiny_backbone((Level(4, 4), Level(6, 8)))
+    head = lesson.head(backbone.levels)
+    batches, same = lesson.batches(seed=1, device="cpu"), lesson.batches(seed=1, device="cpu")
+    other = next(lesson.batches(seed=2, device="cpu"))[0]
+    for number in range(4):
+        (images, target), (again, _) = next(batches), next(same)
+        assert images.shape == (16, 3, 32, 32)
+        assert torch.equal(images, again)
+        assert number or not torch.equal(images, other)
+    outputs = head(backbone(images))
+    assert lesson.loss(outputs, target).item() == loss_of(outputs, target, task.settings).item()
+    assert lesson.distance(outputs, outputs).item() == 0
+    assert lesson.distance(outputs, outputs + 2).item() == pytest.approx(4)
+
+
+def test_a_head_from_latents_serves_bodies_that_it_never_saw(tiny_bodies, tmp_path):
+    """Bodies are one network with noise on its weights, as sub-networks of a supernet are."""
+
+    class Kin(tiny_bodies):
+        def body(self, number):
+            common, own = super().body(0), super().body(number)
+            with torch.no_grad():
+                for mine, other in zip(common.parameters(), own.parameters(), strict=True):
+                    mine.lerp_(other, 0.2)
+            return common
+
+    task = pose_task(train_images=64, val_images=32)
+    levels = (Level(8, 4), Level(16, 8), Level(16, 16))
+    bodies = Kin(levels=lambda number: levels)
+    folder = tmp_path / "latents"
+    folder.mkdir()
+    collect_latents(task, bodies, folder, LatentsOptions(hold=4), device="cpu", progress=silent)
+    for epochs in (1, 30):
+        train(task, bodies, tmp_path / f"head{epochs}", HeadOptions(epochs=epochs, batch=16, lr=1e-2), folder)
+    patches = task.stores[1].get(range(32))
+
+    def loss(epochs, number):
+        model = task.attach(bodies.body(number), tmp_path / f"head{epochs}").eval()
+        with torch.no_grad():
+            maps = model(features_module.normalised(patches.images, "cpu"))
+            return loss_of(maps, patches, task.settings).item()
+
+    for unseen in (1000, 1001, 1002):
+        assert loss(30, unseen) < 0.95 * loss(1, unseen)
+
+
+def test_the_plugin_keeps_the_promises_of_sharing():
+    registry = PluginRegistry([PluginSource("hpe", "aiop-task-hpe", "0.1", lambda: plugin)])
+    found = registry.get("task", "hpe2d").registration
+    options = HeadOptions(epochs=1, batch=8)
+    make = MakeHead(pose_task(), found.latents_options(), options, found.shared_options(epochs=1))
+    for check in SHARING_CHECKS:
+        check(make)
