@@ -125,3 +125,14 @@ def test_no_such_stratum(stratum):
         SpecError, match=rf"ofa_resnet has strata 0 to 4 of depth, not {stratum}; draw from one of them"
     ):
         create(ResNetOptions()).draw(stratum, seed=0)
+
+
+def test_only_resnets_bodies_vary_in_width():
+    resnet = create(ResNetOptions())
+    assert create(MobileNetV3Options()).widest is None
+    assert [level.channels for level in resnet.widest] == [256, 512, 1024, 2048]
+    bodies = [resnet.backbone(architecture).levels for architecture in resnet.sample(4, seed=0)]
+    assert len(set(bodies)) > 1
+    assert all(
+        level.channels <= most.channels for levels in bodies for level, most in zip(levels, resnet.widest, strict=True)
+    )

@@ -67,8 +67,8 @@ class TinyBackbone(nn.Module):
 class TinyBodies:
     """Bodies that differ in their weights; ``levels`` may depend on the number."""
 
-    def __init__(self, *, family="tiny", strata=2, offset=0, levels=lambda number: NARROW_LEVELS):
-        self.family, self.strata, self.made = family, strata, Counter()
+    def __init__(self, *, family="tiny", strata=2, offset=0, levels=lambda number: NARROW_LEVELS, widest=None):
+        self.family, self.strata, self.widest, self.made = family, strata, widest, Counter()
         self._offset, self._levels = offset, levels
 
     def spec(self, number):

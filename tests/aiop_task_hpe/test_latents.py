@@ -135,6 +135,12 @@ def test_varying_widths_are_padded_with_zeros(tiny_bodies, tmp_path):
     assert np.load(out / "train_p4_deviation.npy")[:, :, 7].any()
 
 
+def test_a_family_that_says_how_wide_it_gets_needs_no_option(task, tiny_bodies, tmp_path):
+    widest = (Level(4, 4), Level(6, 8), Level(8, 16))
+    varying = tiny_bodies(levels=lambda n: (Level(4 - n % 2, 4), Level(6, 8), Level(8, 16)), widest=widest)
+    assert np.load(collect(task, varying, tmp_path / "out") / "train_p2_mean.npy").shape[2] == 4
+
+
 def test_varying_widths_without_room_name_what_is_needed(task, tiny_bodies, tmp_path):
     varying = tiny_bodies(levels=lambda n: (Level(4, 4), Level(6 + n % 2, 8), Level(8, 16)))
     with pytest.raises(OptionError, match=r"body 1 of tiny has levels of 4, 7, 8 .* \(none\).* need 4,7,8"):

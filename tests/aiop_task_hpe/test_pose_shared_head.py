@@ -218,9 +218,13 @@ def test_looking_what_to_freeze_moves_no_statistics(tiny_backbone):
 
 
 @pytest.mark.parametrize("head", ["deconv", "skip"])
-def test_attached_it_answers_as_it_did_in_training(tiny_bodies, tmp_path, head):
-    task = pose_task(head=head, head_widths=(5, 6, 9))
-    bodies = tiny_bodies(levels=lambda n: (Level(4 - n % 2, 4), Level(6, 8), Level(8 - n % 3, 16)))
+@pytest.mark.parametrize("widths", ["of the option", "of the family"])
+def test_attached_it_answers_as_it_did_in_training(tiny_bodies, tmp_path, head, widths):
+    task = pose_task(head=head, head_widths=(5, 6, 9) if widths == "of the option" else ())
+    bodies = tiny_bodies(
+        levels=lambda n: (Level(4 - n % 2, 4), Level(6, 8), Level(8 - n % 3, 16)),
+        widest=(Level(4, 4), Level(6, 8), Level(8, 16)),
+    )
     train(task, bodies, tmp_path / "head", METHODS["swap"])
     images = torch.randn(2, 3, 32, 32)
     answers = []

@@ -51,6 +51,8 @@ A = TypeVar("A", bound=Architecture)
 class Stratified(Family[A], Protocol[A]):
     """A family whose architectures fall into strata, such as total depths, which are drawn in turn.
 
+    A family whose bodies differ in the widths of their levels says in ``widest`` how wide they get.
+
     Attributes:
         strata: how many there are.
     """
@@ -108,6 +110,11 @@ class Bodies(Protocol):
     @property
     def strata(self) -> int:
         """As many bodies in a row are of as many strata; 1 where the family has none."""
+        ...
+
+    @property
+    def widest(self) -> tuple[Level, ...] | None:
+        """Each level as wide as any body's; ``None`` if all bodies are equally wide, or the family does not say."""
         ...
 
     def spec(self, number: int) -> str:

@@ -11,6 +11,7 @@ from aiop_core.contracts import Architecture
 from aiop_family_ofa import graphs, mobile, resnet
 from aiop_family_ofa.options import MobileNetV3Options, ProxylessOptions, SupernetOptions
 from aiop_family_ofa.sampling import STRATA, draw, sample
+from aiop_family_ofa.shrinking import ALL
 from aiop_family_ofa.space import Space
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from aiop_core.contracts import Backbone, FitReport, Progress
+    from aiop_core.contracts import Backbone, FitReport, Level, Progress
     from aiop_core.graph.model import Graph
     from aiop_core.sharing import Lesson
     from aiop_family_ofa.assembly import Assembly
@@ -50,6 +51,12 @@ class OFAFamily(Generic[A]):
         """
         rng = np.random.default_rng(seed)
         return sample(self._space, count, rng, by_depth=self._options.sampling == "depth")
+
+    @property
+    def widest(self) -> tuple[Level, ...] | None:
+        """Each level as wide as any body's; ``None`` where all bodies are equally wide."""
+        largest, smallest = (self._space.plan(a).levels for a in (self._space.largest, self._space.smallest(ALL)))
+        return None if largest == smallest else largest
 
     def draw(self, stratum: int, *, seed: int) -> A:
         """A random architecture of a range of total depth, the shallowest being 0.

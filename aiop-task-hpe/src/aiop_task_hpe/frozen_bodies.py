@@ -11,9 +11,15 @@ from aiop_core.contracts import Backbone, Level
 from aiop_core.errors import ContractError, OptionError
 from aiop_core.sharing import Bodies
 from aiop_task_hpe.heads import ChannelPadding
+from aiop_task_hpe.options import Settings
 
 LOOKED_AT = 25
 """Bodies whose widths an error names."""
+
+
+def shared_widths(settings: Settings, bodies: Bodies) -> tuple[int, ...]:
+    """What a shared head pads levels to: the option ``head_widths``, else the widest bodies where widths vary."""
+    return settings.head_widths or tuple(level.channels for level in bodies.widest or ())
 
 
 class PaddedBody(nn.Module):
@@ -51,6 +57,7 @@ class FrozenBodies:
 
     def __init__(self, bodies: Bodies, widths: Sequence[int], device: str) -> None:
         self.family, self.strata = bodies.family, bodies.strata
+        self.widest: tuple[Level, ...] | None = None  # padded, all are equally wide
         self._bodies, self._widths, self._device = bodies, tuple(widths), device
         self._first = bodies.body(0).levels
         if widths and len(widths) != len(self._first):

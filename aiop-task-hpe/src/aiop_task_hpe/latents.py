@@ -23,7 +23,7 @@ from aiop_core.contracts import Level, Progress
 from aiop_core.errors import DataError, OptionError
 from aiop_core.sharing import Bodies
 from aiop_task_hpe.augment import Change, cut, normalised
-from aiop_task_hpe.frozen_bodies import FrozenBodies
+from aiop_task_hpe.frozen_bodies import FrozenBodies, shared_widths
 from aiop_task_hpe.joints import skeleton_of
 from aiop_task_hpe.latent_files import (
     DONE,
@@ -66,7 +66,7 @@ def collect_latents(
         DataError: if ``out`` holds latents of something else, is damaged, or has no room.
         OptionError: if one body alone would speak of an image, or bodies vary in width.
     """
-    frozen = FrozenBodies(bodies, task.settings.head_widths, device)
+    frozen = FrozenBodies(bodies, shared_widths(task.settings, bodies), device)
     size = bodies.strata * population_size(options.per_stratum, task.settings)
     if size < 2:
         raise OptionError(
@@ -98,7 +98,7 @@ def _header(
         "joints": len(task.skeleton),
         "names": level_names(frozen.levels)[kept],
         "levels": [[level.channels, level.stride] for level in frozen.levels][kept],
-        "widths": list(task.settings.head_widths)[kept],
+        "widths": list(shared_widths(task.settings, bodies))[kept],
         "population": population,
         "hold": hold,
         "ring": population * hold,
@@ -248,7 +248,7 @@ class Latents:
         wanted = {**bodies_origin(bodies), **data_origin(task)}
         if self.header.get("spec") != wanted["spec"]:  # other draws of the same family
             del wanted["spec"], wanted["answer"]
-        wanted["widths"] = list(settings.head_widths)[-len(self.levels) :]
+        wanted["widths"] = list(shared_widths(settings, bodies))[-len(self.levels) :]
         require(self.header, wanted, what=what, advice=advice, error=DataError)
         count = 1 if settings.head == "deconv" else len(bodies.body(0).levels)
         if len(self.levels) < count:

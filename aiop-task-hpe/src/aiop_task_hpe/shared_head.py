@@ -32,7 +32,7 @@ from aiop_task_hpe.features import (
     SwappedFeatures,
     generator_of,
 )
-from aiop_task_hpe.frozen_bodies import FrozenBodies
+from aiop_task_hpe.frozen_bodies import FrozenBodies, shared_widths
 from aiop_task_hpe.head_files import CARD, ELSEWHERE, Training, read_card, read_weights, write_head
 from aiop_task_hpe.heads import build_head, draw_weights
 from aiop_task_hpe.latents import Latents
@@ -72,7 +72,10 @@ def train_head(
     cache = Latents.open(latents) if latents is not None and options.method == "sample" else None
     if cache is not None:
         cache.require(task, bodies)
-    settings = head_settings(options, task.settings, cached=cache is not None)
+    settings = replace(
+        head_settings(options, task.settings, cached=cache is not None),
+        head_widths=shared_widths(task.settings, bodies),
+    )
     origin = _origin(task, bodies, cache, options, settings, seed)
     if (out / CARD).is_file():
         card = read_card(out)
@@ -90,7 +93,7 @@ def train_head(
     report = {"loss": training.loss, "steps": float(training.step)}
     if cache is not None:
         report["val_loss"] = _validation_loss(head, cache, settings, len(source.levels), seed=seed, device=device)
-    card = {"origin": origin, "report": report, **_fitting(task, source.levels)}
+    card = {"origin": origin, "report": report, **_fitting(task, settings.head_widths, source.levels)}
     write_head(out, head, card)
     return FitReport(report)
 
@@ -132,7 +135,7 @@ def _source(
     return PopulationFeatures(images, frozen, population_size(options.per_stratum, settings))
 
 
-def _fitting(task: PoseTask, levels: Sequence[Level]) -> dict[str, Any]:
+def _fitting(task: PoseTask, widths: Sequence[int], levels: Sequence[Level]) -> dict[str, Any]:
     """What a model must have that takes the head; levels are those that it reads."""
     s = task.settings
     return {
@@ -141,7 +144,7 @@ def _fitting(task: PoseTask, levels: Sequence[Level]) -> dict[str, Any]:
         "filters": s.filters,
         "output_stride": s.output_stride,
         "input_size": s.input_size,
-        "widths": list(s.head_widths)[-len(levels) :],
+        "widths": list(widths)[-len(levels) :],
         "levels": [[level.channels, level.stride] for level in levels],
     }
 
@@ -211,11 +214,12 @@ def attach(task: PoseTask, backbone: Backbone, folder: Path) -> nn.Module:
     """
     card = read_card(folder)
     count = 1 if task.settings.head == "deconv" else len(backbone.levels)
-    widths = task.settings.head_widths or [level.channels for level in backbone.levels]
-    levels = [Level(width, level.stride) for width, level in zip(widths, backbone.levels, strict=False)][-count:]
+    own, padded = [level.channels for level in backbone.levels], card.get("widths", [])
+    widths = task.settings.head_widths or ((*own[: len(own) - len(padded)], *padded) if padded else ())
+    levels = [Level(width, level.stride) for width, level in zip(widths or own, backbone.levels, strict=False)][-count:]
     advice = "use the options that the head was trained with and a body of its family, or train another head"
-    require(card, _fitting(task, levels), what=f"head in {folder}", advice=advice, error=WeightsError)
-    model = task.model(backbone)
+    require(card, _fitting(task, widths, levels), what=f"head in {folder}", advice=advice, error=WeightsError)
+    model = task.model(backbone, head_widths=widths)
     read_weights(folder, model.get_submodule("head"))
     return model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,8 +106,12 @@ class PoseTask:
 
         draw_sheet(self.settings, path, count=count)
 
-    def model(self, backbone: Backbone) -> nn.Module:
+    def model(self, backbone: Backbone, *, head_widths: tuple[int, ...] | None = None) -> nn.Module:
         """The backbone with the head that the options name.
+
+        Args:
+            backbone: the body.
+            head_widths: in place of the option of that name.
 
         Raises:
             ContractError: if the backbone is not a module.
@@ -114,7 +119,8 @@ class PoseTask:
         """
         if not isinstance(backbone, nn.Module):
             raise ContractError(f"the backbone is a {type(backbone).__name__}; a task needs a torch.nn.Module")
-        return PoseModel(backbone, build_head(backbone.levels, len(self.skeleton), self.settings))
+        settings = self.settings if head_widths is None else replace(self.settings, head_widths=head_widths)
+        return PoseModel(backbone, build_head(backbone.levels, len(self.skeleton), settings))
 
     def train(self, model: nn.Module, *, seed: int, device: str, progress: Progress) -> None:
         """Draw the head's weights from ``seed``, then train head and backbone together.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiop_core.contracts import Architecture, Backbone, Family
+from aiop_core.contracts import Architecture, Backbone, Family, Level
 from aiop_core.pipeline.initialisation import architecture_seed, initialisation
 
 
@@ -22,6 +22,7 @@ class DrawnBodies:
         self._space: Any = family
         self._seed = seed
         self.strata: int = getattr(family, "strata", 1)
+        self.widest: tuple[Level, ...] | None = getattr(family, "widest", None)
 
     def spec(self, number: int) -> str:
         """The canonical text of body ``number``, counted from 0."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from aiop_core.contracts import Backbone, silent
+from aiop_core.contracts import Backbone, Level, silent
 from aiop_core.sharing import Sharing
 from aiop_core.testing.promise import require
 from aiop_core.testing.randomness import global_seed
@@ -23,6 +23,7 @@ class ReferenceBodies:
 
     family: str = "reference"
     strata: int = 1
+    widest: tuple[Level, ...] | None = None
 
     def spec(self, number: int) -> str:
         """Of two depths and two kernels in turn, so that their features differ."""
