@@ -4,6 +4,7 @@ import torch
 
 from aiop_core.pipeline.label import Labeller
 from aiop_core.pipeline.view import Quiet
+from aiop_core.records.record import Record
 from aiop_core.testing.reference import ReferenceFamily, ReferenceTask, TaskOptions
 
 
@@ -34,3 +35,19 @@ def test_what_was_drawn_before_does_not_matter_and_the_global_state_stays() -> N
     before = torch.get_rng_state()
     Labeller("reference", family, "reference", task, 1, "cpu").label(family.parse("d1-w4-k3"), Quiet())
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class Detailed(Untrained):
+    """Measures two things besides its metric, of which one is not defined."""
+
+    def measure(self, model, *, device):
+        return {"quarter_accuracy": 0.25}, {"quarter_accuracy/upper left": 0.5, "of none": float("nan")}
+
+
+def test_what_is_measured_beside_the_metrics_is_kept_and_no_score() -> None:
+    family, task = ReferenceFamily(), Detailed(TaskOptions(images=8))
+    record = Labeller("reference", family, "reference", task, 1, "cpu").label(family.parse("d1-w4-k3"), Quiet())
+    assert record.labels == {"quarter_accuracy": 0.25}
+    assert record.details == {"quarter_accuracy/upper left": 0.5}
+    assert record.scores == {}
+    assert Record.from_json(record.to_json()).details == record.details

@@ -10,9 +10,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from tests.conftest import Aiop
 
+from aiop_core.capabilities import Population
 from aiop_core.pipeline.bodies import DrawnBodies
 from aiop_core.plugins import PluginSource
-from aiop_core.sharing import Population
 from aiop_core.testing import reference_sharing
 from aiop_core.testing.reference import Chain, ReferenceFamily
 from aiop_core.testing.reference_sharing import HEAD, LATENTS, SharedReferenceTask

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from tests.conftest import Aiop
 
+from aiop_core.capabilities import SupernetRegistration
 from aiop_core.contracts import Family, FitReport, Progress, Registration, Task
 from aiop_core.errors import DataError
 from aiop_core.hookspecs import hookimpl
 from aiop_core.options import option
 from aiop_core.plugins import PluginSource
-from aiop_core.sharing import SupernetRegistration
 from aiop_core.testing.reference import ReferenceFamily, ReferenceTask, TaskOptions
 
 

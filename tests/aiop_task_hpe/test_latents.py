@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from aiop_core.capabilities import Population
 from aiop_core.contracts import Level, silent
 from aiop_core.errors import ContractError, DataError, OptionError
-from aiop_core.sharing import Population
 from aiop_task_hpe import latents as latents_module
 from aiop_task_hpe.augment import Change, cut, normalised
 from aiop_task_hpe.frozen_bodies import FrozenBodies

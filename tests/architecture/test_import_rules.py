@@ -10,7 +10,7 @@ LAYERS = (
     {"graph", "options", "metrics"},
     {"records"},
     {"contracts", "hookspecs"},
-    {"sharing"},
+    {"capabilities"},
     {"plugins", "testing"},
     {"pipeline"},
     {"cli"},

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from aiop_core.capabilities import Lesson
     from aiop_core.contracts import Backbone, FitReport, Level, Progress
     from aiop_core.graph.model import Graph
-    from aiop_core.sharing import Lesson
     from aiop_family_ofa.assembly import Assembly
     from aiop_family_ofa.training_options import TrainingOptions
 

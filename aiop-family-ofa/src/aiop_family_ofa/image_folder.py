@@ -30,7 +30,7 @@ _AHEAD = 2
 
 
 class ImageFolder:
-    """A :class:`~aiop_core.sharing.Lesson` for classifiers: which sub-folder an image lies in.
+    """A :class:`~aiop_core.capabilities.Lesson` for classifiers: which sub-folder an image lies in.
 
     The published classifiers have 1,000 outputs. Fewer classes are the first of them, in the
     order of their names, and the others learn that they never occur.

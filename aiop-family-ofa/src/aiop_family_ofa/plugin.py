@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from aiop_core.capabilities import SupernetRegistration
 from aiop_core.hookspecs import hookimpl
-from aiop_core.sharing import SupernetRegistration
 from aiop_family_ofa.options import MobileNetV3Options, ProxylessOptions, ResNetOptions
 from aiop_family_ofa.training_options import TrainingOptions
 

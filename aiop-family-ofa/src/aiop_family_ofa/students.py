@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from aiop_core.capabilities import Lesson
 from aiop_core.contracts import Architecture, Level
-from aiop_core.sharing import Lesson
 from aiop_family_ofa.networks import Body, Network
 from aiop_family_ofa.shrinking import Elastic
 from aiop_family_ofa.space import Space

@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aiop_core.capabilities import Lesson
 from aiop_core.contracts import Architecture, FitReport, Progress
 from aiop_core.errors import DataError, OptionError, WeightsError
 from aiop_core.options import options_dict
-from aiop_core.sharing import Lesson
 from aiop_family_ofa import supernet_files as files
 from aiop_family_ofa.channel_order import sort_channels
 from aiop_family_ofa.shrinking import ALL, Phase, phase_at
@@ -77,7 +77,7 @@ def train(
     device: str,
     progress: Progress,
 ) -> FitReport:
-    """Train shared weights into ``out / "supernet.pth"``; see :class:`~aiop_core.sharing.WeightSharing`.
+    """Train shared weights into ``out / "supernet.pth"``; see :class:`~aiop_core.capabilities.WeightSharing`.
 
     A training on a task leaves the classifier as it was drawn; features come from trained weights.
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from aiop_core.capabilities import Finding
 from aiop_core.errors import DataError
-from aiop_core.sharing import Finding
 from aiop_task_hpe import lsp, mpii
 from aiop_task_hpe.joints import LSP
 from aiop_task_hpe.mpii_formats import Annotated, read_annotations

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aiop_core.capabilities import Population
 from aiop_core.contracts import Level
 from aiop_core.errors import OptionError
-from aiop_core.sharing import Population
 from aiop_task_hpe.augment import Change, Strength, cut, normalised
 from aiop_task_hpe.frozen_bodies import FrozenBodies, PaddedBody
 from aiop_task_hpe.latents import Latents, sample

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from aiop_core.capabilities import Bodies
 from aiop_core.contracts import Backbone, Level
 from aiop_core.errors import ContractError, OptionError
-from aiop_core.sharing import Bodies
 from aiop_task_hpe.heads import ChannelPadding
 from aiop_task_hpe.options import Settings
 

@@ -1,7 +1,7 @@
 """Latents: mean and deviation of each image's features over many bodies of a family, collected once.
 
 Source: AIO-P, section on latent sampling, and its code, ``model_src/multitask/latent_sample``.
-There every image meets a :class:`~aiop_core.sharing.Population` of which one body is exchanged
+There every image meets a :class:`~aiop_core.capabilities.Population` of which one body is exchanged
 before the next image, or here before the next ``hold`` images. The order is another one: each
 body sees all images of its life at once and is gone, which makes batches of single images.
 """
@@ -19,9 +19,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from aiop_core.capabilities import Bodies
 from aiop_core.contracts import Level, Progress
 from aiop_core.errors import DataError, OptionError
-from aiop_core.sharing import Bodies
 from aiop_task_hpe.augment import Change, cut, normalised
 from aiop_task_hpe.frozen_bodies import FrozenBodies, shared_widths
 from aiop_task_hpe.joints import skeleton_of

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class PoseLesson:
-    """Heat maps of the training images; see :class:`~aiop_core.sharing.Lesson`."""
+    """Heat maps of the training images; see :class:`~aiop_core.capabilities.Lesson`."""
 
     def __init__(self, task: PoseTask) -> None:
         self._task = task

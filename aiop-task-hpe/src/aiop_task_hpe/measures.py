@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -18,6 +18,16 @@ TORSO = f"PCK@{body.THRESHOLD:g} torso"
 BOX = f"PCK@{body.BOX_THRESHOLD:g} box"
 HEAD = f"PCKh@{head.THRESHOLD:g}"
 LIMBS = f"PCP@{limbs.THRESHOLD:g} strict"
+
+
+def named_shares(measures: Mapping[str, Pck | Pcp]) -> dict[str, float]:
+    """Every share by its name: ``PCK@0.2 torso`` is a mean, ``PCK@0.2 torso/l_knee`` a part of it."""
+    named: dict[str, float] = {}
+    for name, found in measures.items():
+        named[name] = found.mean
+        parts = found.by_joint if isinstance(found, Pck) else found.by_limb
+        named |= {f"{name}/{part}": share for part, share in parts.items()}
+    return named
 
 
 def measure(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from aiop_core.capabilities import Bodies
 from aiop_core.errors import AiopError
-from aiop_core.sharing import Bodies
 from aiop_task_hpe.frozen_bodies import FrozenBodies
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from aiop_core.capabilities import SharingRegistration
 from aiop_core.contracts import Registration, Task
 from aiop_core.hookspecs import hookimpl
-from aiop_core.sharing import SharingRegistration
 from aiop_task_hpe.options import PoseOptions
 from aiop_task_hpe.sharing_options import HeadOptions, LatentsOptions, SharedOptions
 

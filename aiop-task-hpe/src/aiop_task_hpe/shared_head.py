@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from aiop_core.capabilities import Bodies
 from aiop_core.contracts import Backbone, FitReport, Level, Progress
 from aiop_core.errors import DataError, LabelError, WeightsError
 from aiop_core.options import options_dict
-from aiop_core.sharing import Bodies
 from aiop_task_hpe.features import (
     ORDER,
     FeatureSource,
@@ -59,7 +59,7 @@ def train_head(
     device: str,
     progress: Progress,
 ) -> FitReport:
-    """Train a head into ``out``, from where it stopped; see :class:`~aiop_core.sharing.Sharing`.
+    """Train a head into ``out``, from where it stopped; see :class:`~aiop_core.capabilities.Sharing`.
 
     Everything random follows from the seed and the number of a step, so that a training that
     was killed gives what an uninterrupted one would have given.

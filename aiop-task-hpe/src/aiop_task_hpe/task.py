@@ -11,16 +11,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from aiop_core.capabilities import Bodies, Finding
 from aiop_core.contracts import Backbone, FitReport, Metric, Progress
 from aiop_core.errors import ContractError, LabelError
-from aiop_core.sharing import Bodies, Finding
 from aiop_task_hpe.heads import DeconvHPEHead, HeatMaps, SkipDeconvHPEHead, build_head, draw_weights
 from aiop_task_hpe.joints import skeleton_of
+from aiop_task_hpe.measures import HEAD, TORSO, measure, named_shares
 from aiop_task_hpe.options import PoseOptions, Settings, resolve
 from aiop_task_hpe.patches import PatchStore
-from aiop_task_hpe.pck import THRESHOLD, Pck, pck
+from aiop_task_hpe.pck import THRESHOLD
 from aiop_task_hpe.pckh import THRESHOLD as HEAD_THRESHOLD
-from aiop_task_hpe.pckh import pckh
 from aiop_task_hpe.training import find_joints, fit
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class PoseTask:
             store.prepare()
 
     def check_data(self) -> Sequence[Finding]:
-        """What of all data sets is there; see :class:`~aiop_core.sharing.Checking`."""
+        """What of all data sets is there; see :class:`~aiop_core.capabilities.Checking`."""
         from aiop_task_hpe.check import find_data
 
         return find_data(self.settings)
@@ -177,25 +177,26 @@ class PoseTask:
 
         return PoseLesson(self)
 
-    def measure(self, model: nn.Module, *, device: str) -> Pck:
-        """PCK on the validation images, per joint and mean; of MPII PCKh."""
-        seen = find_joints(model, self.stores[1], self.settings, device=device)
-        names = self.skeleton.names
-        if self.settings.data == "mpii":
-            return pckh(seen.found, seen.joints, seen.annotated, length=seen.heads, names=names)
-        return pck(seen.found, seen.joints, seen.annotated, names=names)
-
     def evaluate(self, model: nn.Module, *, device: str) -> Mapping[str, float]:
-        """``val_PCK`` on the validation images.
+        """``val_PCK`` on the validation images; of MPII PCKh.
 
         Raises:
             LabelError: if no person has a torso, or of MPII a head, to measure by.
         """
-        result = self.measure(model, device=device)
-        if not result.persons:
-            length = "the head" if self.settings.data == "mpii" else "shoulder and hip"
+        return self.measure(model, device=device)[0]
+
+    def measure(self, model: nn.Module, *, device: str) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """As ``evaluate``, and beside it every measure, mean and by joint or limb; see :mod:`~aiop_task_hpe.measures`.
+
+        Raises:
+            LabelError: as ``evaluate``.
+        """
+        seen = find_joints(model, self.stores[1], self.settings, device=device)
+        found = measure(seen.found, seen.joints, seen.annotated, names=self.skeleton.names, heads=seen.heads)
+        main, length = (HEAD, "the head") if self.settings.data == "mpii" else (TORSO, "shoulder and hip")
+        if main not in found or not found[main].persons:
             raise LabelError(f"no validation person has {length} annotated, so PCK has no scale; use other images")
-        return {METRIC.name: result.mean}
+        return {METRIC.name: found[main].mean}, named_shares(found)
 
     def graphs(self, model: nn.Module) -> Mapping[str, Graph]:
         """The graph of body and head at ``input_hw``."""

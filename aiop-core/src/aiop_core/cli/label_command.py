@@ -68,7 +68,7 @@ def command(ctx: click.Context, /, dry_run: bool, as_json: bool, **arguments: An
     with open_view() as view:
         done = label(app.registry, plan, view)
     if as_json:
-        records = [{"spec": r.spec, "labels": dict(r.labels)} for r in done.store]
+        records = [{"spec": r.spec, "labels": dict(r.labels), "details": dict(r.details)} for r in done.store]
         summary = {"labelled": done.summary.labelled, "skipped": done.summary.skipped, "failed": done.summary.failed}
         print_json({"out": str(plan.out), **summary, "records": records})
     else:

@@ -26,11 +26,11 @@ from typing import Any, NamedTuple, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from aiop_core.capabilities import SharingRegistration, SupernetRegistration
 from aiop_core.contracts import AdaptableRegistration, BaselineRegistration, NoOptions, Registration
 from aiop_core.errors import OptionError
 from aiop_core.options import OptionField, build_options, option_fields, suggest
 from aiop_core.plugins import KINDS, PluginRegistry, Selection
-from aiop_core.sharing import SharingRegistration, SupernetRegistration
 
 F = TypeVar("F", bound=Callable[..., Any])
 

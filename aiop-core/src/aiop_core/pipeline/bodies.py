@@ -9,7 +9,7 @@ from aiop_core.pipeline.initialisation import architecture_seed, initialisation
 
 
 class DrawnBodies:
-    """The :class:`~aiop_core.sharing.Bodies` of a family, drawn from its strata in turn where it has some.
+    """The :class:`~aiop_core.capabilities.Bodies` of a family, drawn from its strata in turn where it has some.
 
     Args:
         name: the family's registered name.

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from aiop_core.capabilities import Detailed, Sharing
 from aiop_core.contracts import Architecture, Backbone, Executor, Family, InProcess, Profiler, Progress, Task
 from aiop_core.errors import AiopError, ContractError, DataError, LabelError, StoreError
 from aiop_core.graph.cost import cost
@@ -18,7 +19,6 @@ from aiop_core.pipeline.provenance import versions
 from aiop_core.pipeline.view import View
 from aiop_core.records.record import Record
 from aiop_core.records.store import LabelStore
-from aiop_core.sharing import Sharing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -107,7 +107,8 @@ class Labeller:
             for key, value in profiler.profile(model, (3, *self.task.input_hw)).items()
         }
         trainer.train(model, seed=seed, device=self.device, progress=view.stage(architecture.spec))
-        labels = {name: float(value) for name, value in self.task.evaluate(model, device=self.device).items()}
+        found, details = self._measured(model)
+        labels = {name: float(value) for name, value in found.items()}
         self._check(architecture, labels, graphs)
         return Record(
             self.family_name,
@@ -121,7 +122,16 @@ class Labeller:
             | versions()
             | dict(self.origin),
             self.score_sources,
+            details={name: float(value) for name, value in details.items() if math.isfinite(value)},
         )
+
+    def _measured(self, model: nn.Module) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """The metrics, and what the task measures beside them."""
+        task: Any = self.task
+        if not hasattr(task, "measure"):
+            return self.task.evaluate(model, device=self.device), {}
+        detailed: Detailed = task
+        return detailed.measure(model, device=self.device)
 
     def _check(self, architecture: Architecture, labels: Mapping[str, float], graphs: Mapping[str, Any]) -> None:
         names = [metric.name for metric in self.task.metrics]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aiop_core.capabilities import Sharing
 from aiop_core.contracts import Family, FitReport
 from aiop_core.errors import DataError, OptionError, WeightsError
 from aiop_core.options import options_dict
@@ -18,7 +19,6 @@ from aiop_core.pipeline.scores import write_json
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
 from aiop_core.records.store import difference
-from aiop_core.sharing import Sharing
 
 CARD = "card.json"
 """Says what lies in a folder of latents or of a head, and whether it is complete."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aiop_core.capabilities import Lesson
 from aiop_core.errors import DataError, OptionError
 from aiop_core.options import options_dict
 from aiop_core.pipeline.provenance import provenance
@@ -15,7 +16,6 @@ from aiop_core.pipeline.scores import write_json
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
 from aiop_core.records.store import difference
-from aiop_core.sharing import Lesson
 
 PLAN = "plan.json"
 """Says what a folder's weights are trained for; the rest of the folder is the family's."""

@@ -34,6 +34,7 @@ class Record:
         scores: what profilers said, as ``profiler/number``.
         provenance: seed, seconds, device, versions.
         score_sources: for each profiler its version and options.
+        details: what the task measured beside its metrics, by name; for people, never a feature.
         body: the cost of the backbone alone, at the task's input; ``None`` if nobody counted it.
     """
 
@@ -47,6 +48,7 @@ class Record:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     score_sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     body: Cost | None = None
+    details: Mapping[str, float] = field(default_factory=dict)
 
     def head(self, metric: str) -> Cost | None:
         """What the whole costs more than the body; ``None`` if nobody counted that."""
@@ -68,6 +70,7 @@ class Record:
             "provenance": dict(self.provenance),
             "score_sources": {name: dict(source) for name, source in self.score_sources.items()},
             **({"body": asdict(self.body)} if self.body else {}),
+            **({"details": dict(self.details)} if self.details else {}),
         }
 
     @classmethod
@@ -89,6 +92,7 @@ class Record:
                 data["provenance"],
                 data.get("score_sources", {}),  # records of before there were any
                 Cost(**data["body"]) if "body" in data else None,
+                data.get("details", {}),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"a record lacks a field or has a wrong one: {error}") from error

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from aiop_core.capabilities import SharingRegistration
 from aiop_core.contracts import (
     AdaptableRegistration,
     Backbone,
@@ -25,7 +26,6 @@ from aiop_core.contracts import (
 )
 from aiop_core.errors import AiopError, ContractError
 from aiop_core.options import build_options, option_fields, suggest
-from aiop_core.sharing import SharingRegistration
 from aiop_core.testing.randomness import no_global_randomness
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The reference task with a shared head: the smallest that keeps the promises of :class:`~aiop_core.sharing.Sharing`.
+"""The reference task with a shared head: the smallest :class:`~aiop_core.capabilities.Sharing` task.
 
 Importing it imports no torch.
 """
@@ -15,11 +15,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from aiop_core.capabilities import Bodies, Population, SharingRegistration
 from aiop_core.contracts import Backbone, FitReport, Progress, Registration, Task
 from aiop_core.errors import DataError, WeightsError
 from aiop_core.hookspecs import hookimpl
 from aiop_core.options import option
-from aiop_core.sharing import Bodies, Population, SharingRegistration
 from aiop_core.testing.reference import ReferenceTask, TaskOptions
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from aiop_core.capabilities import Sharing
 from aiop_core.contracts import Backbone, Level, silent
-from aiop_core.sharing import Sharing
 from aiop_core.testing.promise import require
 from aiop_core.testing.randomness import global_seed
 from aiop_core.testing.tasks import first_difference
@@ -19,7 +19,7 @@ from aiop_core.testing.tasks import first_difference
 
 @dataclass(frozen=True)
 class ReferenceBodies:
-    """The :class:`~aiop_core.sharing.Bodies` of which all are equally wide."""
+    """The :class:`~aiop_core.capabilities.Bodies` of which all are equally wide."""
 
     family: str = "reference"
     strata: int = 1

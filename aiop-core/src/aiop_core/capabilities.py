@@ -1,13 +1,13 @@
-"""What lets one head serve a whole family: bodies in turn, latents, shared heads, shared weights. No torch here.
+"""What some families and tasks can do beside what all do (:mod:`aiop_core.contracts`). No torch here.
 
-These are capabilities beside those of :mod:`aiop_core.contracts`. A task that has
+Having the methods is all that it takes, but where a capability brings options: a task that is
 :class:`Sharing` registers by a :class:`SharingRegistration`, a family that can train its own
 supernet by a :class:`SupernetRegistration`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Bodies",
     "Checking",
+    "Detailed",
     "Finding",
     "Lesson",
     "Population",
@@ -229,6 +230,17 @@ class SharingRegistration(Registration[T_co]):
     latents_options: type = NoOptions
     head_options: type = NoOptions
     shared_options: type = NoOptions
+
+
+class Detailed(Task, Protocol):
+    """A task that measures more than its metrics."""
+
+    def measure(self, model: nn.Module, *, device: str) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """What ``evaluate`` gives, and further numbers by name, such as one for each class.
+
+        The latter are kept with the label for people; no predictor reads them.
+        """
+        ...
 
 
 class Lesson(Protocol):
