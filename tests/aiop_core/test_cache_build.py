@@ -1,7 +1,7 @@
 """``aiop cache build``: many runs as one cache, repeats and other options said, correlation with accuracy."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from tests.aiop_core.published import entry, regular, small, written
 from aiop_core.contracts import Metric
 from aiop_core.graph.cost import cost
 from aiop_core.graph.model import GraphSet
+from aiop_core.pipeline.collect import collect
 from aiop_core.records.cache import GraphCache
 from aiop_core.records.record import Record
 from aiop_core.records.store import LabelStore
@@ -72,7 +73,7 @@ def test_runs_with_other_options_are_refused(aiop, tmp_path):
     done = aiop("cache", "build", one, two, "--out", tmp_path / "caches")
     assert done.code == 1
     assert done.err.splitlines()[-1] == (
-        f"Error: {one} and {two} were labelled with other options (task.epochs is 1 in the first and 9 in the second); "
+        f"Error: {two} was labelled with other options than {one} (task.epochs is 1 there and 9 here); "
         "build a cache of each, with a --suffix of its own"
     )
     assert not (tmp_path / "caches").exists()
@@ -81,7 +82,73 @@ def test_runs_with_other_options_are_refused(aiop, tmp_path):
 def test_runs_of_another_way_of_labelling_are_refused(aiop, tmp_path):
     one, two = run(tmp_path / "one"), run(tmp_path / "two", [5], mode="shared")
     done = aiop("cache", "build", one, two, "--out", tmp_path / "caches")
-    assert 'mode is null in the first and "shared" in the second' in done.err
+    assert f'{two} was labelled with other options than {one} (mode is null there and "shared" here)' in done.err
+
+
+def collected(folder, **store):
+    """A run folder's cache, as ``aiop run`` leaves it."""
+    origin = {"graphs": {"family": {"name": "reference"}, "task": TASK}}
+    collect(LabelStore(run(folder, **store)), Metric(METRIC), origin).save(folder / "graphs.safetensors")
+    return folder / "graphs.safetensors"
+
+
+def old(file):
+    """A cache that carries only family and task."""
+    cache = GraphCache.load(file)
+    replace(cache, provenance={"graphs": cache.provenance["graphs"]}).save(file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"head": "0123", "shared": {"epochs": 1}}, 'head is null there and "0123" here, shared is null there and'),
+        ({"data": "0123"}, 'data is null there and "0123" here'),
+        ({"weights": "0123"}, 'weights is null there and "0123" here'),
+        ({"task": TASK | {"epochs": 2}}, "task.epochs is 1 there and 2 here"),
+    ],
+)
+def test_caches_of_runs_are_not_mixed_either(aiop, tmp_path, other, said):
+    plain, special = collected(tmp_path / "a"), collected(tmp_path / "b", chains=range(4, 6), **other)
+    for first in (tmp_path / "a", plain, old(collected(tmp_path / "c"))):
+        for second in (tmp_path / "b", special):
+            done = aiop("cache", "build", first, second, "--out", tmp_path / "caches")
+            assert f"{second} was labelled with other options than {first} ({said}" in done.err
+    assert not (tmp_path / "caches").exists()
+
+
+def test_caches_of_one_way_of_labelling_go_together(aiop, tmp_path):
+    shared = {"head": "0123", "shared": {"epochs": 1}, "data": "4567"}
+    one, two = collected(tmp_path / "a", **shared), collected(tmp_path / "b", chains=range(4, 6), seed=1, **shared)
+    assert aiop("cache", "merge", one, two, "--out", tmp_path / "merged.safetensors").code == 0
+    parts = (tmp_path / "a", one, two, tmp_path / "merged.safetensors")
+    assert aiop("cache", "build", *parts, "--out", tmp_path / "all.safetensors").code == 0
+    assert len(GraphCache.load(tmp_path / "all.safetensors")) == 6
+    plain = collected(tmp_path / "c", chains=[7])
+    for built in ("all.safetensors", "merged.safetensors"):
+        done = aiop("cache", "build", tmp_path / built, plain, "--out", tmp_path / "no")
+        assert 'head is "0123" there and null here' in done.err
+
+
+def test_old_caches_can_still_be_built(aiop, tmp_path):
+    one, two = old(collected(tmp_path / "a")), old(collected(tmp_path / "b", chains=range(4, 6)))
+    run(tmp_path / "c", [8])
+    done = aiop("cache", "build", one, two, tmp_path / "c", "--out", tmp_path / "all.safetensors")
+    assert done.code == 0, done.err
+    assert len(GraphCache.load(tmp_path / "all.safetensors")) == 7
+
+
+def test_no_two_parts_differ_wherever_they_stand(aiop, tmp_path):
+    """The first cache tells nothing; the others are still compared, and so is what is built of them."""
+    silent = collected(tmp_path / "a")
+    replace(GraphCache.load(silent), provenance={}).save(silent)
+    one, two = old(collected(tmp_path / "b", chains=[5])), collected(tmp_path / "c", task=TASK | {"epochs": 9})
+    done = aiop("cache", "build", silent, one, two, "--out", tmp_path / "caches")
+    assert f"{two} was labelled with other options than {one} (task.epochs is 1 there and 9 here)" in done.err
+    built = tmp_path / "built.safetensors"
+    assert aiop("cache", "build", silent, one, "--out", built).code == 0
+    refused = aiop("cache", "build", built, two, "--out", tmp_path / "caches")
+    assert "task.epochs is 1 there and 9 here" in refused.err
 
 
 def test_a_built_cache_can_be_built_on(aiop, tmp_path):
@@ -96,7 +163,7 @@ def test_a_built_cache_can_be_built_on(aiop, tmp_path):
     assert len(GraphCache.load(tmp_path / "all" / f"reference_{METRIC}_x.safetensors")) == 6
     other = run(tmp_path / "three", [8], task=TASK | {"images": 16}, mode="shared")
     refused = aiop("cache", "build", first, other, "--out", tmp_path / "no", "--suffix", "x")
-    assert "task.images is 8 in the first and 16 in the second" in refused.err
+    assert "task.images is 8 there and 16 here" in refused.err
 
 
 def test_several_metrics_and_suffixes_are_several_caches(aiop, tmp_path):

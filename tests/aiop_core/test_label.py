@@ -40,7 +40,7 @@ def test_what_was_drawn_before_does_not_matter_and_the_global_state_stays() -> N
 class Detailed(Untrained):
     """Measures two things besides its metric, of which one is not defined."""
 
-    def measure(self, model, *, device):
+    def evaluate_in_detail(self, model, *, device):
         return {"quarter_accuracy": 0.25}, {"quarter_accuracy/upper left": 0.5, "of none": float("nan")}
 
 

@@ -4,7 +4,8 @@ import json
 import math
 
 from aiop_core.contracts import Metric
-from aiop_core.pipeline.scores import spread_text, summary_of, write_json
+from aiop_core.pipeline.scores import spread_text, summary_of
+from aiop_core.records.json_file import write_json
 
 ACCURACY = Metric("acc")
 

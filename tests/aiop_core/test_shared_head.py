@@ -1,18 +1,25 @@
 """Latents, shared heads and shared labels, through the commands, on the reference plugin."""
 
+import errno
 import json
 import re
 import shutil
+import time
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from tests.conftest import Aiop
+from tests.conftest import Aiop, Finished
 
 from aiop_core.capabilities import Population
+from aiop_core.errors import DataError, StoreError
 from aiop_core.pipeline.bodies import DrawnBodies
 from aiop_core.plugins import PluginSource
+from aiop_core.records.json_file import write_json
+from aiop_core.records.step_folder import StepFolder
+from aiop_core.records.store import LabelStore
 from aiop_core.testing import reference_sharing
 from aiop_core.testing.reference import Chain, ReferenceFamily
 from aiop_core.testing.reference_sharing import HEAD, LATENTS, SharedReferenceTask
@@ -150,10 +157,11 @@ def test_refusals_name_what_to_do(aiop: Aiop, head: Path, tmp_path: Path, source
         ("label", *WHAT, "--mode", "shared", "--head", latents, *out): "holds latents, not head",
         ("head", *WHAT, "--latents", head, *out): "holds head, not latents",
         ("head", *WHAT, "--steps", 9, "--latents", latents, "--out", head): "made with other options (options.steps",
-        ("latents", *WHAT, "--out", head): "made with other options (it holds head)",
+        ("latents", *WHAT, "--out", head): "holds head, not latents; name another folder with --out",
         ("head", *WHAT, "--out", tmp_path): "holds something else than head; name an empty folder",
         ("head", *WHAT, "--out", latents / LATENTS / "x"): "cannot be made",
         ("head", *WHAT, "--method", "sample", *out): "method 'sample' needs latents",
+        ("head", *WHAT, "--method", "swap", "--latents", latents, *out): "reads no latents; leave out --latents",
         (
             *("latents", "--task", "reference", "--family", "reference", *out),
         ): "the task 'reference' does not offer 'latents'; installed ones that do: reference_shared",
@@ -207,7 +215,9 @@ def test_agreement_compares_each_way_with_individual_labels(aiop: Aiop, tmp_path
     assert "latents: finished before" in table.err
     few = aiop("agreement", *WHAT, "--count", 2, "--out", tmp_path / "b", "--methods", "swap")
     assert few.code == 1
-    assert "too few to compare; label at least 3" in few.err
+    assert "2 bodies are too few to compare; label at least 3 (--count)" in few.err
+    assert not (tmp_path / "b").exists()
+    assert aiop("agreement", *WHAT, "--count", 3, "--out", tmp_path / "b", "--methods", "swap").code == 0
     assert not (tmp_path / "b" / "latents").exists()
 
 
@@ -217,3 +227,83 @@ def test_a_plugins_option_has_the_short_flag_and_a_uses_its_long_one(aiop: Aiop)
     assert "--shared.epochs" in help_text
     assert "--shared.epochs, --epochs" not in help_text
     assert "--latents.per-stratum, --per-stratum" in help_text  # no other is called so
+
+
+def test_a_mistake_that_is_noticed_late_does_not_take_the_folder(
+    aiop: Aiop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(self: SharedReferenceTask) -> None:
+        raise DataError("no images")
+
+    out = ("--out", tmp_path / "latents")
+    with monkeypatch.context() as patch:
+        patch.setattr(SharedReferenceTask, "prepare", missing)
+        assert aiop("latents", *WHAT, *out).err == "Error: no images\n"
+    done = aiop("latents", *WHAT, "--per-stratum", 4, *out)
+    assert done.code == 0, done.err
+
+
+def test_data_and_weights_that_options_do_not_tell_are_never_mixed(
+    aiop: Aiop, head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def label(out: Path) -> Finished:
+        return aiop("label", *WHAT, "--mode", "shared", "--head", head, "--count", 1, "--out", out)
+
+    assert label(tmp_path / "run").code == 0
+    monkeypatch.setattr(SharedReferenceTask, "fingerprint", lambda self: "other images", raising=False)
+    for done in (
+        label(tmp_path / "run"),
+        aiop("latents", *WHAT, "--out", tmp_path / "latents"),
+        aiop("head", "--latents", tmp_path / "latents", *WHAT, "--out", head),
+    ):
+        assert done.code == 1
+        assert 'data is null there and "other images" here' in done.err
+    monkeypatch.setattr(ReferenceFamily, "fingerprint", lambda self: "trained anew", raising=False)
+    for done in (
+        label(tmp_path / "new"),
+        aiop("head", "--latents", tmp_path / "latents", *WHAT, "--out", tmp_path / "head2"),
+    ):
+        assert done.code == 1
+        assert "made when the family's weights were others" in done.err
+
+
+def test_one_process_waits_for_another(tmp_path: Path) -> None:
+    """The second finds the step finished, and does nothing."""
+    said: list[str] = []
+    first, second = (StepFolder(tmp_path, "latents", {"a": 1}, {}) for _ in range(2))
+
+    def work() -> None:
+        with second.claimed(said.append) as unfinished:
+            said.append(f"left to do: {unfinished}")
+
+    with first.claimed(said.append) as unfinished:
+        assert unfinished
+        other = Thread(target=work)
+        other.start()
+        (tmp_path / "result").touch()
+        first.finish({"loss": 1.0})
+        time.sleep(0.2)
+        assert said == [f"another process is at {tmp_path}: waiting for it"]
+    other.join()
+    assert said[1:] == [f"latents: finished before, in {tmp_path}", "left to do: False"]
+
+
+def test_a_full_disk_leaves_nothing_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, *args: object, **kwargs: object) -> None:
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(StoreError, match=r"card.json cannot be written: No space left on device; mend that and run"):
+        write_json(tmp_path / "card.json", {})
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(StoreError, match=r"store.json cannot be written: No space left"):
+        LabelStore(tmp_path, {"family": {}})
+
+
+def test_a_task_that_lacks_a_step_is_refused_by_name(
+    aiop: Aiop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(SharedReferenceTask, "reads_latents")
+    done = aiop("head", *WHAT, "--method", "swap", "--out", tmp_path / "x")
+    assert "cannot share a head over a family (it has no reads_latents)" in done.err

@@ -65,7 +65,7 @@ def test_a_changed_byte_is_found(tmp_path: Path) -> None:
 
 
 def test_other_options_are_refused_naming_the_difference(tmp_path: Path) -> None:
-    LabelStore(tmp_path, IDENTITY)
+    LabelStore(tmp_path, IDENTITY).append(record("a"))
     other = {**IDENTITY, "task": {"name": "t", "epochs": 9}}
     with pytest.raises(StoreError, match=r"made with other options \(task.epochs is 2 there and 9 here\); give those"):
         LabelStore(tmp_path, other)
@@ -154,3 +154,19 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"run folder .* cannot be made: .*; name another with --out"):
         LabelStore(tmp_path / "file" / "run", IDENTITY)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "options.json").write_text("mine")
+    with pytest.raises(StoreError, match=r"holds something else than labels \(options.json\); name an empty folder"):
+        LabelStore(tmp_path, {"seed": 0})
+    assert [path.name for path in tmp_path.iterdir() if path.name != "store.lock"] == ["options.json"]
+    assert (tmp_path / "options.json").read_text() == "mine"
+
+
+def test_options_may_change_as_long_as_there_is_no_label(tmp_path: Path) -> None:
+    LabelStore(tmp_path, {"seed": 0})
+    assert LabelStore(tmp_path, {"seed": 1}).identity == {"seed": 1}
+    LabelStore(tmp_path, {"seed": 1}).append(record("a"))
+    with pytest.raises(StoreError, match="holds labels made with other options"):
+        LabelStore(tmp_path, {"seed": 0})

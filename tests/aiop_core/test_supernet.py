@@ -69,7 +69,7 @@ def test_a_task_teaches_a_family(aiop: Aiop, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     assert done.out == f"Shared weights: {out} (loss 0.25, resumed 0)\n"
     assert (out / "weights").read_text() == "9 images, 5 steps, seed 4, cpu"
-    plan = json.loads((out / "plan.json").read_text())
+    plan = json.loads((out / "card.json").read_text())
     assert plan["identity"]["supernet"] == {"steps": 5}
     assert plan["provenance"]["versions"]["aiop-core"]
 
@@ -83,7 +83,7 @@ def test_the_same_command_goes_on_and_another_is_refused(aiop: Aiop, tmp_path: P
     for change in (("--seed", 1), ("--task.images", 9), ("--supernet.steps", 4)):
         refused = aiop(*WHAT, "--out", tmp_path, *change)
         assert refused.code == 1
-        assert "was trained with other options (" in refused.err
+        assert "was made with other options (" in refused.err
         assert "give those, or another folder with --out" in refused.err
         assert refused.err.count("\n") == 1
 
@@ -97,8 +97,8 @@ def test_a_mistake_does_not_take_the_folder(aiop: Aiop, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"other": "x"}, "holds something else than a supernet; name an empty folder with --out"),
-        ({"plan.json": "{", "weights": "x"}, "plan.json is damaged ("),
+        ({"other": "x"}, "holds something else than supernet; name an empty folder with --out"),
+        ({"card.json": "{", "weights": "x"}, "card.json is damaged ("),
     ],
 )
 def test_folders_of_something_else(aiop: Aiop, tmp_path: Path, content: dict[str, str], message: str) -> None:
@@ -113,7 +113,7 @@ def test_a_folder_that_cannot_be_made(aiop: Aiop, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     refused = aiop(*WHAT, "--out", tmp_path / "file" / "out")
     assert refused.code == 1
-    assert "cannot be written: Not a directory; name another folder with --out" in refused.err
+    assert "cannot be made: Not a directory; name another folder" in refused.err
 
 
 def test_families_and_tasks_that_cannot(aiop: Aiop, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ SMALL = {
     "--data lsp_extended --data-dir data/HPE": "--train-images 16 --val-images 8 --input-size 32 --filters 8",
     "--head.epochs 5000 --head.batch 256": "--head.epochs 1 --head.batch 8",
     "--shared.epochs 10": "--shared.epochs 1",
-    "--per-stratum 5": "--per-stratum 1",
+    "--latents.per-stratum 5": "--latents.per-stratum 1",
     "--count 20": "--count 4",
     "--count 10": "--count 2",
     "--start 10 --count 15": "--start 1 --count 2",

@@ -32,6 +32,7 @@ __all__ = [
     "Checking",
     "Detailed",
     "Finding",
+    "Fingerprinted",
     "Lesson",
     "Population",
     "Sharing",
@@ -232,10 +233,26 @@ class SharingRegistration(Registration[T_co]):
     shared_options: type = NoOptions
 
 
+class Fingerprinted(Protocol):
+    """A family or a task whose options do not say everything that decides a label.
+
+    Such as the images that lie in a folder, or the weights in a file. Labels, latents and
+    heads of different fingerprints are never mixed.
+    """
+
+    def fingerprint(self) -> str:
+        """Changes if and only if labels may change under the same options; empty if the options say it all.
+
+        Raises:
+            AiopError: if what decides cannot be read.
+        """
+        ...
+
+
 class Detailed(Task, Protocol):
     """A task that measures more than its metrics."""
 
-    def measure(self, model: nn.Module, *, device: str) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    def evaluate_in_detail(self, model: nn.Module, *, device: str) -> tuple[Mapping[str, float], Mapping[str, float]]:
         """What ``evaluate`` gives, and further numbers by name, such as one for each class.
 
         The latter are kept with the label for people; no predictor reads them.

@@ -237,11 +237,18 @@ def options_dict(options: Any, *, runtime: bool = True) -> dict[str, Any]:
     return {f.name: plain(getattr(options, f.name)) for f in fields}
 
 
+SUGGESTED = 40
+"""With more names than these, ``suggest`` lists those that are near, if some are."""
+
+
 def suggest(name: str, known: Sequence[str] | Mapping[str, Any], *, show: Callable[[str], str] = str) -> str:
     """``did you mean 'x'?`` if something is near, and what is allowed."""
     names = sorted(known)
     if not names:
         return "there are none"
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean '{show(near[0])}'? " if near else ""
+    if near and len(names) > SUGGESTED:  # the rest would bury the hint
+        others = f"; also near: {', '.join(show(n) for n in near[1:])}" if near[1:] else ""
+        return f"{hint.rstrip()} ({len(names)} are allowed{others})"
     return f"{hint}allowed are: {', '.join(show(n) for n in names)}"

@@ -26,10 +26,10 @@ from aiop_core.options import options_dict
 from aiop_core.pipeline.caches import import_caches
 from aiop_core.pipeline.fit import Contender, baselines, hold_out
 from aiop_core.pipeline.rounds import ROUNDS, Round, RoundLog
-from aiop_core.pipeline.scores import write_json
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry
 from aiop_core.records.cache import GraphCache
+from aiop_core.records.json_file import write_json
 from aiop_core.records.legacy.reading import LegacyImport
 from aiop_predictor_gnn.options import AdaptOptions, GnnOptions, TuneOptions
 from aiop_predictor_gnn.predictor import GnnPredictor

@@ -78,8 +78,8 @@ def check(ctx: click.Context, /, draw: Path | None, examples: int, as_json: bool
             click.echo(f"{mark} {finding.name}{': ' if finding.found else ''}{finding.found or ''}")
             if finding.advice:
                 click.echo(f"        {finding.advice}")
-        needed = f"{len(missing)} of what the options need are missing or damaged" if missing else "nothing missing"
-        click.echo(f"task '{chosen.name}': {needed}")
+        needed = f"{len(missing)} are missing or damaged" if missing else "nothing is missing"
+        click.echo(f"of what the options of task '{chosen.name}' need, {needed}")
     if draw:
         task.draw_data(draw, count=examples)
         click.echo(f"{draw} shows what is annotated", err=as_json)

@@ -50,7 +50,7 @@ def command(ctx: click.Context, /, latents: Path | None, dry_run: bool, as_json:
     plan = share_plan(ctx, "head", arguments)
     if dry_run:
         where = {"out": str(plan.out), "latents": str(latents) if latents else None, "device": plan.device}
-        print_json(plan.config() | where)
+        print_json(plan.config("head") | where)
         return
     with open_view() as view:
         report = train_head(app.registry, plan, latents, view)

@@ -56,10 +56,13 @@ def command(ctx: click.Context, /, dry_run: bool, as_json: bool, **arguments: An
     """
     from aiop_core.cli.view import open_view, print_json
     from aiop_core.pipeline.run import label, sample
+    from aiop_core.pipeline.scores import value_text
 
     app: App = ctx.obj
     if arguments["mode"] == "shared" and arguments["head"] is None:
-        raise click.UsageError("shared labels need a head; train one with 'aiop head' and give its folder --head", ctx)
+        raise click.UsageError(
+            "shared labels need a head; train one with 'aiop head' and give its folder with --head", ctx
+        )
     plan = label_plan(ctx, arguments)
     if dry_run:
         specs = [architecture.spec for architecture in sample(app.registry.make(plan.family), plan)]
@@ -73,3 +76,8 @@ def command(ctx: click.Context, /, dry_run: bool, as_json: bool, **arguments: An
         print_json({"out": str(plan.out), **summary, "records": records})
     else:
         click.echo(f"{done.summary}; {len(done.store)} labels in {plan.out}")
+        for metric in done.task.metrics:
+            values = sorted(record.labels[metric.name] for record in done.store)
+            if values:
+                least, mean, most = (value_text(v, metric) for v in (values[0], sum(values) / len(values), values[-1]))
+                click.echo(f"{metric.name}: {least} to {most}, mean {mean}")

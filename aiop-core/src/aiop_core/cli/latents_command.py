@@ -41,7 +41,7 @@ def command(ctx: click.Context, /, dry_run: bool, as_json: bool, **arguments: An
     app: App = ctx.obj
     plan = share_plan(ctx, "latents", arguments)
     if dry_run:
-        print_json(plan.config() | {"out": str(plan.out), "device": plan.device})
+        print_json(plan.config("latents") | {"out": str(plan.out), "device": plan.device})
         return
     with open_view() as view:
         collect_latents(app.registry, plan, view)

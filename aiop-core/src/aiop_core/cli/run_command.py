@@ -72,20 +72,18 @@ def command(
     labels and graphs, the predictor, and report.html.
     """
     from aiop_core.cli.view import open_view, print_json
-    from aiop_core.pipeline.run import run
-    from aiop_core.pipeline.shared_head import train_head_with_latents
+    from aiop_core.pipeline.run import RunPlan, run
 
     app: App = ctx.obj
-    plan, predictor = label_plan(ctx, arguments), selection(ctx, "predictor")
+    labels = label_plan(ctx, arguments)
     makes_head = arguments["mode"] == "shared" and arguments["head"] is None
-    latents, head = (share_plan(ctx, use, plan) if makes_head else None for use in ("latents", "head"))
+    sharing = (share_plan(ctx, "latents", labels), share_plan(ctx, "head", labels)) if makes_head else None
+    plan = RunPlan(labels, selection(ctx, "predictor"), metric, folds, sharing)
     if dry_run:
-        print_json(plan.config() | {"predictor": predictor.to_json(), "out": str(plan.out), "device": plan.device})
+        print_json(plan.config() | {"out": str(labels.out), "device": labels.device})
         return
     with open_view() as view:
-        if latents and head:
-            train_head_with_latents(app.registry, latents, head, view)
-        result = run(app.registry, plan, predictor, metric, folds, view)
+        result = run(app.registry, plan, view)
     if as_json:
         print_json(result_json(result))
     else:

@@ -109,7 +109,7 @@ def open_view() -> Iterator[TerminalView | LineView]:
 
 def print_json(value: Any) -> None:
     """JSON on stdout, and nothing else there; ``null`` for numbers that are not finite."""
-    from aiop_core.pipeline.scores import finite_json
+    from aiop_core.records.json_file import finite_json
 
     click.echo(json.dumps(finite_json(value), indent=2))
 

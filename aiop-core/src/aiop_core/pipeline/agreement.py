@@ -19,10 +19,10 @@ from aiop_core.errors import LabelError
 from aiop_core.metrics import CONFIDENCE, RESAMPLES, Interval, spearman, summarise
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.run import LabelPlan, label, metric_named
-from aiop_core.pipeline.scores import write_json
 from aiop_core.pipeline.shared_head import SharePlan, train_head_with_latents
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry
+from aiop_core.records.json_file import write_json
 
 INDIVIDUAL = "individual"
 
@@ -83,6 +83,8 @@ def agreement(
         LabelError: if fewer than ``MIN_BODIES`` bodies have all labels.
     """
     metric = metric_named(registry.make(plan.task), metric_name)
+    if plan.count < MIN_BODIES:
+        raise _too_few(plan.count)
     share = SharePlan(plan.out / "latents", plan.family, plan.task, latents, plan.seed, plan.device)
     found = {INDIVIDUAL: _labels(registry, replace(plan, out=plan.out / INDIVIDUAL, head=None), metric, view)}
     for way, options in heads.items():
@@ -91,7 +93,7 @@ def agreement(
         found[way] = _labels(registry, replace(plan, out=plan.out / f"shared-{way}", head=head.out), metric, view)
     specs = [spec for spec in found[INDIVIDUAL] if all(spec in labels for labels in found.values())]
     if len(specs) < MIN_BODIES:
-        raise LabelError(f"{len(specs)} bodies have all labels, too few to compare; label at least {MIN_BODIES}")
+        raise _too_few(len(specs))
     labels = {way: np.array([values[spec] for spec in specs]) for way, values in found.items()}
     truth = labels[INDIVIDUAL]
     scores = {way: summarise(truth, labels[way], seed=plan.seed) for way in heads}
@@ -99,6 +101,10 @@ def agreement(
     result = Agreement(metric, labels, specs, scores, gains)
     write_json(plan.out / "results.json", result.to_json() | {"provenance": provenance() | {"seed": plan.seed}})
     return result
+
+
+def _too_few(count: int) -> LabelError:
+    return LabelError(f"{count} bodies are too few to compare; label at least {MIN_BODIES} (--count)")
 
 
 def _labels(registry: PluginRegistry, plan: LabelPlan, metric: Metric, view: View) -> dict[str, float]:

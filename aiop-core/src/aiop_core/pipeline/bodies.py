@@ -21,7 +21,8 @@ class DrawnBodies:
         self.family = name
         self._space: Any = family
         self._seed = seed
-        self.strata: int = getattr(family, "strata", 1)
+        self._stratified = hasattr(family, "draw") and hasattr(family, "strata")
+        self.strata: int = getattr(family, "strata", 1) if self._stratified else 1
         self.widest: tuple[Level, ...] | None = getattr(family, "widest", None)
 
     def spec(self, number: int) -> str:
@@ -39,7 +40,7 @@ class DrawnBodies:
         seed = architecture_seed(self._seed, f"body {number}")
         drawn: Architecture = (
             self._space.draw(number % self.strata, seed=seed)
-            if hasattr(self._space, "draw")
+            if self._stratified
             else self._space.sample(1, seed=seed)[0]
         )
         return drawn

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import reduce
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,17 @@ from aiop_core.contracts import Metric
 from aiop_core.errors import CacheError, OptionError
 from aiop_core.options import suggest
 from aiop_core.pipeline.cache_names import CacheName, parse_cache_name, read_cache
-from aiop_core.pipeline.collect import collect
+from aiop_core.pipeline.collect import collect, deciding
 from aiop_core.pipeline.correlate import CanonicalSpecs
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry
-from aiop_core.records.cache import GraphCache
+from aiop_core.records.cache import LABELLED, GraphCache
 from aiop_core.records.combine import merge, recounted, take
 from aiop_core.records.store import LabelStore, difference
 
-LABELLED = "labelled"
-"""Where a cache's provenance tells all that decided its labels."""
+VAGUE = ("family", "task", "metrics")
+"""A cache may tell less of these than a run does; a shared head, say, is told by every cache that has one."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def read_parts(
         store = LabelStore(path)
         metrics = {table["name"]: Metric(**table) for table in store.identity["metrics"]}
         _check_metric(path, metric, metrics)
-        made = {key: value for key, value in store.identity.items() if key != "seed"}
+        made = deciding(store)
         origin = provenance() | {"graphs": {kind: store.identity[kind] for kind in ("family", "task")}}
         caches = [collect(store, metrics[name], origin) for name in ([metric] if metric else metrics)]
     else:
@@ -141,13 +143,13 @@ def build(parts: Sequence[Part], specs: CanonicalSpecs, *, recount: bool = False
 
 
 def _built(name: CacheName, parts: Sequence[Part], specs: CanonicalSpecs, *, recount: bool) -> Built:
-    for other in parts[1:]:
-        _check_alike(parts[0], other)
+    for first_part, other in combinations(parts, 2):
+        _check_alike(first_part, other)
     merged = merge([(p.source, recounted(p.cache) if recount else p.cache) for p in parts], provenance())
     whole, first = merged.cache, dict[str, int]()
     kept = np.array([first.setdefault(specs.of(name.family, spec), i) for i, spec in enumerate(whole.specs)])
     single = take(whole, np.array(sorted(first.values())))
-    made = next((part.made for part in parts if part.whole), parts[0].made)
+    made = reduce(_joined, (part.made for part in parts))
     return Built(
         name,
         replace(single, provenance={**single.provenance, **({LABELLED: dict(made)} if made else {})}),
@@ -161,13 +163,18 @@ def _check_alike(first: Part, other: Part) -> None:
     """Two runs agree in everything; a cache in what it tells."""
     ours, theirs = (dict(part.made) for part in (first, other))
     if not (first.whole and other.whole):
-        ours, theirs = _shared(ours, theirs), _shared(theirs, ours)
+        ours, theirs = _told(ours, theirs), _told(theirs, ours)
     if ours != theirs:
-        what = difference(ours, theirs).replace(" there and ", " in the first and ").removesuffix(" here")
         raise CacheError(
-            f"{first.source} and {other.source} were labelled with other options ({what} in the second); "
+            f"{other.source} was labelled with other options than {first.source} ({difference(ours, theirs)}); "
             "build a cache of each, with a --suffix of its own"
         )
+
+
+def _told(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """``ours``; of what is vague only what both tell."""
+    vague = {key: value for key, value in ours.items() if key in VAGUE}
+    return {**{key: value for key, value in ours.items() if key not in VAGUE}, **_shared(vague, theirs)}
 
 
 def _shared(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,3 +184,13 @@ def _shared(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any
         for key, value in ours.items()
         if key in theirs
     }
+
+
+def _joined(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """What either tells; where both do, they agree."""
+    both = {
+        key: _joined(value, theirs[key])
+        for key, value in ours.items()
+        if isinstance(value, Mapping) and isinstance(theirs.get(key), Mapping)
+    }
+    return {**theirs, **ours, **both}

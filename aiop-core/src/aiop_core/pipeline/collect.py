@@ -11,7 +11,7 @@ import numpy as np
 from aiop_core.contracts import Metric
 from aiop_core.errors import LabelError
 from aiop_core.graph.model import GraphSet
-from aiop_core.records.cache import GraphCache
+from aiop_core.records.cache import LABELLED, GraphCache
 from aiop_core.records.record import Record
 from aiop_core.records.store import LabelStore
 
@@ -22,7 +22,7 @@ def collect(store: LabelStore, metric: Metric, provenance: Mapping[str, Any]) ->
     Args:
         store: the labels.
         metric: which of the task's metrics.
-        provenance: written into the cache.
+        provenance: written into the cache, beside what decides its labels.
 
     Raises:
         LabelError: if the store has no label of that metric.
@@ -44,9 +44,14 @@ def collect(store: LabelStore, metric: Metric, provenance: Mapping[str, Any]) ->
         np.array([r.costs[metric.name].macs for r in records]),
         np.array([r.costs[metric.name].params for r in records]),
         records[0].costs[metric.name].source,
-        provenance,
+        {**provenance, LABELLED: deciding(store)},
         sources,
     )
+
+
+def deciding(store: LabelStore) -> dict[str, Any]:
+    """What decides the labels of a store, without the seed: labels of several seeds go together."""
+    return {key: value for key, value in store.identity.items() if key != "seed"}
 
 
 def _scores(records: Sequence[Record]) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Mapping[str, Any]]]:

@@ -30,13 +30,14 @@ from aiop_core.pipeline.saved import (
     read_learnt,
     save_predictor,
 )
-from aiop_core.pipeline.scores import summary_of, write_json
+from aiop_core.pipeline.scores import summary_of
 from aiop_core.pipeline.sources import Joined, Source, join, learnt_from, not_learnt_from
 from aiop_core.pipeline.train import make_folder
 from aiop_core.pipeline.trust import learn_trust
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry
 from aiop_core.records.combine import take
+from aiop_core.records.json_file import write_json
 from aiop_core.records.splits import holdout
 
 SCRATCH = "{} from scratch"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aiop_core.capabilities import Detailed, Sharing
 from aiop_core.contracts import Architecture, Backbone, Executor, Family, InProcess, Profiler, Progress, Task
-from aiop_core.errors import AiopError, ContractError, DataError, LabelError, StoreError
+from aiop_core.errors import AiopError, ContractError, DataError, LabelError, StoreError, WeightsError
 from aiop_core.graph.cost import cost
 from aiop_core.pipeline.initialisation import architecture_seed, initialisation
 from aiop_core.pipeline.provenance import versions
@@ -128,10 +128,14 @@ class Labeller:
     def _measured(self, model: nn.Module) -> tuple[Mapping[str, float], Mapping[str, float]]:
         """The metrics, and what the task measures beside them."""
         task: Any = self.task
-        if not hasattr(task, "measure"):
+        if not hasattr(task, "evaluate_in_detail"):
             return self.task.evaluate(model, device=self.device), {}
         detailed: Detailed = task
-        return detailed.measure(model, device=self.device)
+        found: Any = detailed.evaluate_in_detail(model, device=self.device)
+        if not (isinstance(found, tuple) and [isinstance(part, Mapping) for part in found] == [True, True]):
+            raise ContractError(f"'evaluate_in_detail' of the task '{self.task_name}' gave no pair of mappings")
+        metrics, details = found
+        return metrics, details
 
     def _check(self, architecture: Architecture, labels: Mapping[str, float], graphs: Mapping[str, Any]) -> None:
         names = [metric.name for metric in self.task.metrics]
@@ -197,7 +201,7 @@ def label_architectures(
                 return architecture, "done" if architecture.spec in store else "elsewhere"
             try:
                 store.append(labeller.label(architecture, view))
-            except (StoreError, DataError, ContractError):
+            except (StoreError, DataError, WeightsError, ContractError):
                 raise
             except (AiopError, RuntimeError) as error:  # torch raises RuntimeError, for want of memory too
                 return architecture, f"failed: {str(error).strip().splitlines()[0]}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiop_core.errors import StoreError
 from aiop_core.metrics import Interval
-from aiop_core.pipeline.scores import finite_json
+from aiop_core.records.json_file import finite_json
 
 ROUNDS = "rounds.jsonl"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,20 @@ from aiop_core.pipeline.label import Labeller, LabelSummary, SharedHead, label_a
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.report import ReportRow, RunReport, write_report
 from aiop_core.pipeline.saved import PredictorCard, save_predictor
-from aiop_core.pipeline.scores import write_json
 from aiop_core.pipeline.scoring import profiler_source
-from aiop_core.pipeline.shared_head import head_identity, sharing_task
+from aiop_core.pipeline.shared_head import (
+    SharePlan,
+    fingerprints,
+    head_identity,
+    sharing_task,
+    train_head_with_latents,
+)
 from aiop_core.pipeline.trust import learn_trust
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
 from aiop_core.records.cache import GraphCache
-from aiop_core.records.store import LabelStore
+from aiop_core.records.json_file import write_json
+from aiop_core.records.store import HEADER, LabelStore
 
 MIN_LABELS = 4
 """Fewer labels than this tell nothing about a predictor."""
@@ -62,26 +68,15 @@ class LabelPlan:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides a label; a run folder holds labels of one identity.
-
-        Raises:
-            DataError: if the shared head is not there or not finished.
-            WeightsError: if it is another family's.
-        """
-        identity = {
+        """What the options decide of a label; a run folder holds labels of one identity."""
+        return {
             "family": self.family.to_json(runtime=False),
             "task": self.task.to_json(runtime=False),
             "seed": self.seed,
         }
-        if self.head is None:
-            return identity
-        return identity | {
-            "head": head_identity(self.head, self.family),
-            "shared": options_dict(self.shared, runtime=False),
-        }
 
     def config(self) -> dict[str, Any]:
-        """As a config file."""
+        """As a config file of ``aiop label``."""
         return {
             "family": self.family.to_json(),
             "task": self.task.to_json(),
@@ -90,7 +85,7 @@ class LabelPlan:
             "seed": self.seed,
             "profiler": list(self.profilers),
             **({"executor": self.executor} if self.executor else {}),
-            **({"head": str(self.head), "shared": options_dict(self.shared)} if self.head else {}),
+            **({"mode": "shared", "head": str(self.head), "shared": options_dict(self.shared)} if self.head else {}),
         }
 
 
@@ -110,8 +105,16 @@ def sample(family: Family[Any], plan: LabelPlan) -> list[Architecture]:
     return architectures[plan.start :]
 
 
-def label(registry: PluginRegistry, plan: LabelPlan, view: View) -> LabelledRun:
+def label(
+    registry: PluginRegistry, plan: LabelPlan, view: View, config: Mapping[str, Any] | None = None
+) -> LabelledRun:
     """Sample and label; architectures that the folder has already are skipped.
+
+    Args:
+        registry: of what is installed.
+        plan: what to label.
+        view: told how far it is.
+        config: of the command, for ``options.json``; that of ``aiop label`` by default.
 
     Raises:
         StoreError: if the folder holds labels made with other options.
@@ -121,12 +124,15 @@ def label(registry: PluginRegistry, plan: LabelPlan, view: View) -> LabelledRun:
     executor: Executor | None = registry.create("executor", plan.executor) if plan.executor else None
     profilers = {name: registry.create("profiler", name) for name in plan.profilers}
     sources = {name: profiler_source(registry, Selection("profiler", name, None)) for name in plan.profilers}
-    identity, trainer, origin = plan.identity, None, {}
+    prints = fingerprints(family, task)
+    identity, trainer, origin = plan.identity | prints, None, {}
     if plan.head is not None:
         trainer = SharedHead(sharing_task(registry, plan.task), plan.head, plan.shared)
+        identity["head"] = head_identity(plan.head, plan.family, prints)
+        identity["shared"] = options_dict(plan.shared, runtime=False)
         origin = {"shared_head": identity["head"]}
     store = LabelStore(plan.out, identity | {"metrics": [_identity(metric) for metric in task.metrics]})
-    write_json(plan.out / "options.json", plan.config())
+    write_json(plan.out / "options.json", config or plan.config())
     labeller = Labeller(
         plan.family.name, family, plan.task.name, task, plan.seed, plan.device, profilers, sources, trainer, origin
     )
@@ -152,6 +158,38 @@ def metric_named(task: Task, name: str | None) -> Metric:
 
 
 @dataclass(frozen=True)
+class RunPlan:
+    """Everything that ``aiop run`` needs.
+
+    Attributes:
+        labels: what to label.
+        predictor: what learns from the labels, with its options.
+        metric: what to predict; the task's main one if ``None``.
+        folds: of the cross-validation.
+        sharing: latents and a shared head that are made first, if the labels need one and none is given.
+    """
+
+    labels: LabelPlan
+    predictor: Selection
+    metric: str | None
+    folds: int
+    sharing: tuple[SharePlan, SharePlan] | None = None
+
+    def config(self) -> dict[str, Any]:
+        """As a config file of ``aiop run``."""
+        config = self.labels.config() | {"predictor": self.predictor.to_json(), "folds": self.folds}
+        del config["start"]
+        if "mode" in config:
+            config["labels"] = config.pop("mode")
+        if self.metric:
+            config["metric"] = self.metric
+        if self.sharing:
+            latents, head = self.sharing
+            config |= {"latents": options_dict(latents.options), "head": options_dict(head.options)}
+        return config
+
+
+@dataclass(frozen=True)
 class RunResult:
     """What a run ends with: the labels, how each predictor did on them, and where things lie."""
 
@@ -162,9 +200,7 @@ class RunResult:
     evaluation: str
 
 
-def run(
-    registry: PluginRegistry, plan: LabelPlan, predictor: Selection, metric_name: str | None, folds: int, view: View
-) -> RunResult:
+def run(registry: PluginRegistry, whole: RunPlan, view: View) -> RunResult:
     """The whole run, from architectures to a saved predictor and a report.
 
     Every architecture is predicted once by predictors that did not learn from it
@@ -173,18 +209,23 @@ def run(
     Raises:
         SplitError: if there are fewer labels than ``MIN_LABELS``.
     """
-    metric_named(registry.make(plan.task), metric_name)  # before anything is trained
-    done = label(registry, plan, view)
+    plan, predictor = whole.labels, whole.predictor
+    metric = metric_named(registry.make(plan.task), whole.metric)  # before anything is trained
+    if plan.count < MIN_LABELS and not (plan.out / HEADER).exists():
+        raise _too_few(plan.count)
+    config = replace(whole, metric=metric.name).config()
+    if whole.sharing:
+        train_head_with_latents(registry, *whole.sharing, view)
+    done = label(registry, plan, view, config)
     view.say(f"labels: {done.summary}")
-    metric = metric_named(done.task, metric_name)
     origin = provenance() | {"seed": plan.seed}
     graphs = {"family": plan.family.to_json(), "task": plan.task.to_json()}
     cache = collect(done.store, metric, origin | {"graphs": graphs})
     cache.save(plan.out / "graphs.safetensors")
     if len(cache) < MIN_LABELS:
-        raise SplitError(f"{len(cache)} labels are too few to judge a predictor; label at least {MIN_LABELS} (--count)")
+        raise _too_few(len(cache))
     field = contenders(registry, predictor.name, predictor.options)
-    folds = min(folds, len(set(groups_of(cache.graphs))))
+    folds = min(whole.folds, len(set(groups_of(cache.graphs))))
     comparison = cross_validate(
         field,
         cache.labelled,
@@ -215,10 +256,12 @@ def run(
         learn_trust(fit, cache.labelled, metric, seed=plan.seed, view=view),
     )
     save_predictor(plan.out / "predictor", learner, card, {metric.name: groups_of(cache.graphs)})
-    config = plan.config() | {"predictor": predictor.to_json(), "metric": metric.name, "folds": folds}
-    del config["start"]
     _write(plan, config, metric, cache, comparison, field, evaluation, origin)
     return RunResult(plan.out, cache, comparison, done.summary, evaluation)
+
+
+def _too_few(count: int) -> SplitError:
+    return SplitError(f"{count} labels are too few to judge a predictor; label at least {MIN_LABELS} (--count)")
 
 
 def _write(
@@ -231,8 +274,7 @@ def _write(
     evaluation: str,
     origin: Mapping[str, Any],
 ) -> None:
-    """``options.json``, ``results.json`` and ``report.html`` of the run folder."""
-    write_json(plan.out / "options.json", config)
+    """``results.json`` and ``report.html`` of the run folder."""
     results = {
         "metric": metric.name,
         "labels": len(cache),

@@ -11,9 +11,9 @@ from typing import Any
 from aiop_core.contracts import Metric, Predictor
 from aiop_core.errors import OptionError, WeightsError
 from aiop_core.pipeline.rounds import ROUNDS, command_of
-from aiop_core.pipeline.scores import write_json
 from aiop_core.pipeline.trust import Trust
 from aiop_core.plugins import PluginRegistry
+from aiop_core.records.json_file import write_json
 
 CARD = "predictor.json"
 LEARNT = "learnt.json"

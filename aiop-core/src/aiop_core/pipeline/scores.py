@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 from aiop_core.contracts import Metric
 
@@ -17,22 +13,6 @@ SHOWN: Mapping[str, str] = {"mae": "MAE", "spearman": "Spearman", "kendall": "Ke
 
 RANKS = ("spearman", "kendall")
 """Those of them that need no unit."""
-
-
-def finite_json(value: Any) -> Any:
-    """``value`` with ``null`` for numbers that JSON cannot hold, such as an undefined correlation."""
-    if isinstance(value, Mapping):
-        return {key: finite_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite_json(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file in one piece: a killed writer leaves the old one."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(finite_json(value), indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
 
 
 def number_text(value: float, key: str, metric: Metric) -> str:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aiop_core.capabilities import Lesson
-from aiop_core.errors import DataError, OptionError
+from aiop_core.contracts import FitReport
+from aiop_core.errors import OptionError
 from aiop_core.options import options_dict
 from aiop_core.pipeline.provenance import provenance
-from aiop_core.pipeline.scores import write_json
+from aiop_core.pipeline.shared_head import fingerprints
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
-from aiop_core.records.store import difference
-
-PLAN = "plan.json"
-"""Says what a folder's weights are trained for; the rest of the folder is the family's."""
+from aiop_core.records.step_folder import StepFolder
 
 
 @dataclass(frozen=True)
@@ -66,46 +63,27 @@ def train_supernet(registry: PluginRegistry, plan: SupernetPlan, view: View) -> 
         DataError: if there is nothing to learn from, or the folder holds something else.
         OptionError: if the task cannot teach.
     """
-    family = registry.make(plan.family)
-    lesson = _lesson(registry, plan.task) if plan.task else None
-    _claim(plan)
-    report = family.train_supernet(
-        lesson, plan.out, plan.options, seed=plan.seed, device=plan.device, progress=view.stage("supernet")
-    )
+    family: Any = registry.make(plan.family)
+    if not hasattr(family, "train_supernet"):
+        raise OptionError(f"the family '{plan.family.name}' cannot train shared weights; name another")
+    task = registry.make(plan.task) if plan.task else None
+    lesson = _lesson(task, plan.task.name) if plan.task else None
+    origin = provenance() | {"device": plan.device}
+    folder = StepFolder(plan.out, "supernet", plan.identity | fingerprints(family, task), origin)
+    with folder.claimed(view.say):  # a finished one, too: the family knows best what is left to do
+        report: FitReport = family.train_supernet(
+            lesson, plan.out, plan.options, seed=plan.seed, device=plan.device, progress=view.stage("supernet")
+        )
+        folder.finish(report.values)
     return dict(report.values)
 
 
-def _lesson(registry: PluginRegistry, selection: Selection) -> Lesson:
-    task: Any = registry.make(selection)
+def _lesson(task: Any, name: str) -> Lesson:
     if not hasattr(task, "lesson"):
         raise OptionError(
-            f"shared weights cannot be trained on the task '{selection.name}'; name another, "
+            f"shared weights cannot be trained on the task '{name}'; name another, "
             "or what the family's own options learn from"
         )
     task.prepare()
     lesson: Lesson = task.lesson()
     return lesson
-
-
-def _claim(plan: SupernetPlan) -> None:
-    """Make the folder, or make sure that it is of this training."""
-    path, ours = plan.out / PLAN, json.loads(json.dumps(plan.identity))
-    theirs = ours
-    try:
-        plan.out.mkdir(parents=True, exist_ok=True)
-        begun = any(found != path for found in plan.out.iterdir())
-        if not begun:
-            write_json(path, {"identity": ours, "device": plan.device, "provenance": provenance()})
-        elif path.exists():
-            theirs = json.loads(path.read_text(encoding="utf-8"))["identity"]
-        else:
-            raise DataError(f"{plan.out} holds something else than a supernet; name an empty folder with --out")
-    except OSError as error:
-        raise DataError(f"{plan.out} cannot be written: {error.strerror}; name another folder with --out") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error}); delete the folder and train again") from None
-    if theirs != ours:
-        raise DataError(
-            f"{plan.out} was trained with other options ({difference(theirs, ours)}); give those, "
-            "or another folder with --out"
-        )

@@ -18,11 +18,12 @@ from aiop_core.pipeline.model_graphs import not_computed
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.rounds import ROUNDS, Round, RoundLog
 from aiop_core.pipeline.saved import PredictorCard, check_replaceable, save_predictor
-from aiop_core.pipeline.scores import summary_of, write_json
+from aiop_core.pipeline.scores import summary_of
 from aiop_core.pipeline.sources import Joined, Source, join, learnt_from
 from aiop_core.pipeline.trust import Coverage, Trust, learn_trust
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
+from aiop_core.records.json_file import write_json
 from aiop_core.records.splits import holdout
 
 DEFAULT_TRAIN_FRACTION = 0.8

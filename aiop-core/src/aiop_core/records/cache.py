@@ -30,6 +30,9 @@ from aiop_core.records.labels import Labelled, Metric
 FORMAT = "aiop-graph-cache"
 VERSION = 1
 
+LABELLED = "labelled"
+"""Where a cache's provenance tells what decided its labels, such as the options of the task."""
+
 _SCORE = "scores."
 """Begins the name of a score's tensor. Files of before there were scores have none, and their readers leave it out."""
 

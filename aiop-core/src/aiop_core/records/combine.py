@@ -13,7 +13,7 @@ from jaxtyping import Int
 from aiop_core.errors import CacheError, SplitError
 from aiop_core.graph.fingerprints import fingerprints
 from aiop_core.graph.model import GraphSet
-from aiop_core.records.cache import GraphCache
+from aiop_core.records.cache import LABELLED, GraphCache
 from aiop_core.records.splits import holdout
 
 
@@ -56,7 +56,7 @@ def merge(caches: Sequence[tuple[str, GraphCache]], provenance: Mapping[str, Any
 
     Args:
         caches: at least one, each with the name that messages and provenance give it.
-        provenance: of the merging. What the graphs are made of is kept where all agree.
+        provenance: of the merging. What graphs are made of, and what decided labels, is kept where all agree.
 
     Raises:
         CacheError: if metric, unit or the source of the cost differ.
@@ -80,7 +80,6 @@ def merge(caches: Sequence[tuple[str, GraphCache]], provenance: Mapping[str, Any
     labels = np.concatenate([part.labels for part in parts])
     prints = [fingerprint for part in parts for fingerprint in fingerprints(part.graphs)]
     seen = {entry: i for i, entry in reversed(list(enumerate(zip(families, specs, prints, labels, strict=True))))}
-    made_of = [part.provenance.get("graphs") for part in parts]
     whole = GraphCache(
         joined([part.graphs for part in parts]),
         labels,
@@ -93,7 +92,11 @@ def merge(caches: Sequence[tuple[str, GraphCache]], provenance: Mapping[str, Any
         {
             **provenance,
             "merged": [{"file": name, "provenance": dict(part.provenance)} for name, part in caches],
-            **({"graphs": made_of[0]} if made_of[0] and all(made == made_of[0] for made in made_of) else {}),
+            **{
+                key: first.provenance[key]
+                for key in ("graphs", LABELLED)
+                if first.provenance.get(key) and all(c.provenance.get(key) == first.provenance[key] for c in given)
+            },
         },
         parts[0].score_sources,
     )

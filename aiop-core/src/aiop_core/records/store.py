@@ -18,11 +18,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from aiop_core.errors import StoreError
+from aiop_core.records.json_file import write_json
 from aiop_core.records.record import Record
 
 VERSION = 1
 RECORDS = "records.jsonl"
-HEADER = "store.json"
+HEADER, LOCK = "store.json", "store.lock"
 
 
 class LabelStore:
@@ -52,7 +53,7 @@ class LabelStore:
             raise StoreError(
                 f"{folder} holds no label store ({HEADER} is missing); 'aiop label' or 'aiop run' makes one"
             )
-        self._lock = FileLock(folder / "store.lock")
+        self._lock = FileLock(folder / LOCK)
         with self._lock:
             self.identity = self._open(identity)
         self.refresh()
@@ -70,15 +71,19 @@ class LabelStore:
             if version != VERSION:
                 raise StoreError(f"{header} has version {version}; this aiop reads version {VERSION}: update aiop")
             wanted = json.loads(json.dumps(identity)) if identity is not None else known
-            if wanted != known:
+            if wanted != known and (self.folder / RECORDS).exists():
                 raise StoreError(
                     f"{self.folder} holds labels made with other options ({difference(known, wanted)}); "
                     "give those options, or another folder with --out"
                 )
-            return known
-        part = header.with_suffix(".part")
-        part.write_text(json.dumps({"format": "aiop-label-store", "version": VERSION, "identity": identity}, indent=2))
-        os.replace(part, header)
+            if wanted == known:
+                return known
+        elif found := [p.name for p in self.folder.iterdir() if p.is_file() and p.name != LOCK and p.suffix != ".part"]:
+            raise StoreError(
+                f"{self.folder} holds something else than labels ({', '.join(sorted(found)[:3])}); "
+                "name an empty folder with --out"
+            )
+        write_json(header, {"format": "aiop-label-store", "version": VERSION, "identity": identity})
         return dict(json.loads(header.read_text())["identity"])
 
     def refresh(self) -> None:
