@@ -167,3 +167,59 @@ def test_random_weights_follow_from_torchs_seed():
 
     assert torch.equal(first(1), first(1))
     assert not torch.equal(first(1), first(2))
+
+
+def fingerprint(weights, **options):
+    return create(ProxylessOptions(weights=str(weights), **options)).fingerprint()
+
+
+def test_the_fingerprint_is_of_what_the_files_hold(tmp_path):
+    (tmp_path / "one").mkdir()
+    files = {name: tmp_path / "one" / name for name in ("supernet.pth", "images.pth")}
+    for path in files.values():
+        path.write_bytes(b"first")
+    found = {
+        "none": fingerprint("none"),
+        "file": fingerprint(files["supernet.pth"]),
+        "folder": fingerprint(tmp_path / "one"),
+    }
+    assert found["none"] == ""
+    assert len(set(found.values())) == 3
+    assert fingerprint((tmp_path / "one").rename(tmp_path / "two")) == found["folder"]
+    (tmp_path / "two" / "images.pth").write_bytes(b"other")
+    assert fingerprint(tmp_path / "two" / "supernet.pth") == found["file"]
+    assert fingerprint(tmp_path / "two") != found["folder"]
+    (tmp_path / "two" / "supernet.pth").write_bytes(b"other")
+    assert fingerprint(tmp_path / "two" / "supernet.pth") != found["file"]
+
+
+def test_the_fingerprint_knows_the_calibration_images(tmp_path):
+    (tmp_path / "weights").write_bytes(b"weights")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "b.png").write_bytes(b"1")
+    options = {"calibration_images": tmp_path / "images", "calibration_count": 1}
+    found = [fingerprint(tmp_path / "weights"), fingerprint(tmp_path / "weights", **options)]
+    for name, content in (("b.png", b"22"), ("a.png", b"22")):
+        (tmp_path / "images" / name).write_bytes(content)
+        found.append(fingerprint(tmp_path / "weights", **options))
+    assert len(set(found)) == 4
+    (tmp_path / "images" / "c.png").write_bytes(b"not used")
+    assert fingerprint(tmp_path / "weights", **options) == found[-1]
+
+
+def test_the_fingerprint_is_read_once_and_needs_the_files(tmp_path):
+    (tmp_path / "supernet.pth").write_bytes(b"weights")
+    with pytest.raises(
+        WeightsError, match=r"weights file '.*images.pth' cannot be read \(No such file.*; give the path"
+    ):
+        fingerprint(tmp_path)
+    family = create(ProxylessOptions(weights=str(tmp_path / "supernet.pth")))
+    first = family.fingerprint()
+    (tmp_path / "supernet.pth").unlink()
+    assert family.fingerprint() == first
+
+
+def test_the_fingerprint_of_published_weights_is_the_downloads(tmp_path, monkeypatch):
+    (tmp_path / "net").write_bytes(b"published")
+    monkeypatch.setattr(checkpoints, "fetch", lambda checkpoint, folder, *, sha256: tmp_path / "net")
+    assert fingerprint("official", cache_dir=tmp_path) == fingerprint(tmp_path / "net")

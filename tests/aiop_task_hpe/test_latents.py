@@ -1,6 +1,7 @@
 """Latents are what the paper's order gives, whole after a kill, and refused where they do not fit."""
 
 import json
+import os
 import resource
 import shutil
 import signal
@@ -12,6 +13,7 @@ import torch
 from aiop_core.capabilities import Population
 from aiop_core.contracts import Level, silent
 from aiop_core.errors import ContractError, DataError, OptionError
+from aiop_task_hpe import latent_files
 from aiop_task_hpe import latents as latents_module
 from aiop_task_hpe.augment import Change, cut, normalised
 from aiop_task_hpe.frozen_bodies import FrozenBodies
@@ -20,6 +22,7 @@ from aiop_task_hpe.latents import Latents, collect_latents, sample
 from aiop_task_hpe.options import PoseOptions
 from aiop_task_hpe.sharing_options import LatentsOptions
 from aiop_task_hpe.task import PoseTask
+from aiop_task_hpe.whole_files import replacing
 
 LEVELS = (Level(4, 4), Level(6, 8), Level(8, 16))
 SMALL = PoseOptions(train_images=13, val_images=5, input_size=32, filters=8)
@@ -164,6 +167,24 @@ def test_one_body_has_no_deviation(task, tiny_bodies, tmp_path):
         collect(task, tiny_bodies(strata=1), tmp_path / "out", per_stratum=1)
 
 
+def test_an_image_size_between_two_strides_is_refused_before_anything_is_written(tiny_bodies, tmp_path):
+    task = PoseTask(PoseOptions(train_images=3, val_images=1, input_size=40, filters=8))
+    with pytest.raises(OptionError, match=r"size 40 is not a multiple of 16, the stride of .*; give 32 or 48"):
+        collect(task, tiny_bodies(), tmp_path / "out")
+    assert not any((tmp_path / "out").iterdir())
+
+
+def test_levels_of_other_sizes_than_announced_are_refused(task, tiny_bodies, tmp_path):
+    class Cropping(tiny_bodies):
+        def body(self, number):
+            body = super().body(number)
+            body.blocks[-1].append(torch.nn.AvgPool2d(2))
+            return body
+
+    with pytest.raises(ContractError, match=r"has the shape \(8, 1, 1\), but .* announce \(8, 2, 2\); a family must"):
+        collect(task, Cropping(), tmp_path / "out")
+
+
 def test_features_that_are_not_finite_are_not_kept(task, bodies, tmp_path, tiny_bodies):
     class Huge(tiny_bodies):
         def body(self, number):
@@ -223,6 +244,9 @@ def test_damaged_files_are_said(task, bodies, tmp_path):
     (out / "done.json").write_text("{")
     with pytest.raises(DataError, match=r"done.json cannot be read"):
         Latents.open(out)
+    (out / "latents.json").write_text('{"format": 1, "spec": "0"}')
+    with pytest.raises(DataError, match=r"latents.json says nothing of data, input_size, .*; give a folder that"):
+        Latents.open(out)
     (out / "latents.json").write_text('{"format": 9}')
     with pytest.raises(DataError, match=r"latents.json has format 9, this version reads 1"):
         Latents.open(out)
@@ -248,6 +272,38 @@ def test_a_full_disk_is_found_before_anything_is_collected(task, bodies, tmp_pat
     monkeypatch.undo()
     collect(task, bodies, tmp_path / "out")
     Latents.open(tmp_path / "out")
+
+
+def test_what_an_interrupted_creation_left_does_not_count_as_used(task, bodies, tmp_path, monkeypatch):
+    left = tmp_path / "out" / "train_p2_mean.npy"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    usage = shutil.disk_usage(tmp_path)
+    asked = lambda folder: usage._replace(free=10 if left.exists() else usage.free)  # noqa: E731
+    monkeypatch.setattr("shutil.disk_usage", asked)
+    collect(task, bodies, tmp_path / "out")
+
+
+def test_a_failed_creation_leaves_nothing_and_fewer_latents_can_follow(task, bodies, tmp_path, monkeypatch):
+    real = latent_files.write_json
+
+    def full(path, values):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(latent_files, "write_json", full)
+    with pytest.raises(DataError, match="No space left on device"):
+        collect(task, bodies, tmp_path / "out")
+    assert not any((tmp_path / "out").iterdir())
+    monkeypatch.setattr(latent_files, "write_json", real)
+    collect(task, bodies, tmp_path / "out", levels="coarsest")
+
+
+def test_each_process_writes_a_file_of_its_own_until_it_is_whole(tmp_path):
+    with replacing(tmp_path / "file") as part:
+        part.write_text("whole")
+        assert str(os.getpid()) in part.name
+        assert part.suffix == ".part"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_disk_that_fills_up_later_keeps_what_is_there(task, bodies, tmp_path, monkeypatch):

@@ -82,6 +82,18 @@ def test_val_and_trainval_are_understood_and_nobody_is_on_both_sides(folder, mpi
     assert (len(train), len(val)) == (4, 2)
 
 
+def test_nobody_on_an_image_that_is_measured_is_trained_on(folder, mpii_writer, people):
+    mpii_writer.json("train.json", people[:3])
+    mpii_writer.json("valid.json", people[3:])  # whose first shares its image with two of the others
+    train, val = read(folder)
+    assert [file.name for file in train.files] == ["0.jpg"]
+    assert len(val) == 3
+    mpii_writer.json("train.json", people[1:])
+    mpii_writer.json("valid.json", people)
+    with pytest.raises(DataError, match=r"all images of train.json are in valid.json too; take both from one place"):
+        read(folder)
+
+
 def test_any_takes_what_is_there(folder):
     annot = folder / "annot"
     for name in ("train.json", "train.h5"):
@@ -164,7 +176,7 @@ def test_from_folder_to_label(folder, tiny_backbone):
     task.train(model, seed=0, device="cpu", progress=lambda *_, **__: None)
     assert set(task.evaluate(model, device="cpu")) == {"val_PCK"}
     assert "PCKh@0.5" in task.metrics[0].description
-    metrics, details = task.measure(model, device="cpu")
+    metrics, details = task.evaluate_in_detail(model, device="cpu")
     assert metrics == {"val_PCK": details["PCKh@0.5"]}
     assert {name.removeprefix("PCKh@0.5/") for name in details if name.startswith("PCKh@0.5/")} <= set(MPII.names)
 

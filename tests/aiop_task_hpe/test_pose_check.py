@@ -14,6 +14,7 @@ from aiop_task_hpe.check import is_whole
 from aiop_task_hpe.joints import LSP
 from aiop_task_hpe.options import PoseOptions
 from aiop_task_hpe.patches import Patch
+from aiop_task_hpe.persons import read_image
 from aiop_task_hpe.sheet import CELL, HEADING, drawn
 from aiop_task_hpe.task import PoseTask
 
@@ -141,7 +142,7 @@ def test_the_command_fails_where_something_is_missing(aiop, lspet_folder):
     done = aiop("data", "check", "hpe2d", "--data", "lsp", "--data-dir", lspet_folder.parent)
     assert done.code == 1
     assert "MISSING lsp/joints.mat" in done.out
-    assert "2 of what the options need are missing or damaged" in done.out
+    assert "need, 2 are missing or damaged" in done.out
 
 
 def test_the_command_as_json(aiop, lspet_folder):
@@ -158,3 +159,11 @@ def test_real_lspet_is_whole_and_lsp_has_no_images(shared_data):
     assert found["lsp/joints.mat"].found == "2,000 persons, 28,000 of 28,000 joints annotated"
     assert found["lsp_extended/joints.mat"].found == "10,000 persons, 123,213 of 140,000 joints annotated"
     assert found["lsp_extended/images"].found == "1,000 of 10,000 images"
+
+
+def test_an_image_that_is_too_large_to_be_one_is_damaged(lspet_folder, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    file = lspet_folder / "images" / "im00001.jpg"
+    assert not is_whole(file)
+    with pytest.raises(DataError, match=r"im00001.jpg cannot be read .*decompression bomb.*; replace it"):
+        read_image(file)

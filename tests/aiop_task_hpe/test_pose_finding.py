@@ -1,5 +1,7 @@
 """Finding joints and learning them, for every skeleton: sides in the flip test, joints that nobody annotated."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from aiop_task_hpe.augment import Change, cut, heat_maps, mirrored
 from aiop_task_hpe.joints import LSP, MPII
 from aiop_task_hpe.options import PoseOptions, resolve
 from aiop_task_hpe.patches import Patch, PatchStore
-from aiop_task_hpe.training import find_joints, loss_of
+from aiop_task_hpe.training import EVALUATION_BATCH, find_joints, loss_of, recalibrate
 
 SETTINGS = resolve(PoseOptions(flip_test=True, sigma=1.0))
 SIZE = SETTINGS.input_size
@@ -70,3 +72,38 @@ def test_joints_that_are_not_annotated_teach_nothing(skeleton):
     source.joints[0] = -500.0
     moved = cut(PatchStore(source, workers=1, limit_mb=1).get([0]), Change.none(1), SIZE)
     assert loss_of(maps, moved, SETTINGS) == loss
+
+
+class Crowd(Marked):
+    """Two batches of persons; tells when the second one is asked for."""
+
+    def __init__(self):
+        super().__init__(LSP)
+        self.second = threading.Event()
+
+    def __len__(self):
+        return EVALUATION_BATCH + 1
+
+    def patch(self, index):
+        if index == EVALUATION_BATCH:
+            self.second.set()
+        return super().patch(index)
+
+
+class Patient(nn.Module):
+    """Answers when the second batch is being read."""
+
+    def __init__(self, crowd):
+        super().__init__()
+        self.crowd = crowd
+
+    def forward(self, images):
+        assert self.crowd.second.wait(5)
+        return torch.zeros(len(images), len(LSP), SIZE // 4, SIZE // 4)
+
+
+@pytest.mark.parametrize("limit_mb", [0, 64])
+def test_the_next_batch_is_read_while_the_last_one_is_looked_at(limit_mb):
+    for look in (find_joints, recalibrate):
+        crowd = Crowd()
+        look(Patient(crowd), PatchStore(crowd, workers=1, limit_mb=limit_mb), SETTINGS, device="cpu")

@@ -11,7 +11,7 @@ from aiop_task_hpe.joints import LSP, MPII
 from aiop_task_hpe.lsp import read_whole
 from aiop_task_hpe.mpii_formats import read_annotations
 from aiop_task_hpe.patches import PatchStore
-from aiop_task_hpe.persons import persons
+from aiop_task_hpe.persons import PATCH_MARGIN, persons
 
 SIZE = 150
 DOT = (93, 121)
@@ -74,3 +74,13 @@ def test_a_dot_on_a_joint_is_found_on_it(kind, mirror, tmp_path, mpii_writer, mp
     joint = found.skeleton.names.index("l_wrist" if mirror else "r_wrist")
     assert seen.annotated[0, joint]
     assert torch.nonzero(seen.images[0, 0]).tolist() == [seen.joints[0, joint].flip(0).tolist()]
+
+
+def test_only_squares_from_joints_end_with_the_image(tmp_path):
+    Image.fromarray(dotted()).save(tmp_path / "1.png")
+    joints = np.array([[[50.0, 50.0], [250.0, 50.0]]])  # an extent of 200, with the margin 250 pixels
+    known = np.ones((1, 2), dtype=bool)
+    guessed = persons([tmp_path / "1.png"], joints, known, LSP, size=SIZE)
+    given = persons([tmp_path / "1.png"], joints, known, LSP, size=SIZE, centres=guessed.centres, sides=guessed.sides)
+    apart = [float(np.diff(found.patch(0).joints[:, 0])[0]) for found in (guessed, given)]
+    assert apart == pytest.approx([200 / 240 * SIZE / PATCH_MARGIN, 200 / 250 * SIZE / PATCH_MARGIN])

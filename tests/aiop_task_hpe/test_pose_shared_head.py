@@ -5,11 +5,13 @@ import signal
 from pathlib import Path
 
 import pytest
+import scipy.io
 import torch
 from safetensors.torch import load_file, save_file
 
 from aiop_core.contracts import Level, silent
 from aiop_core.errors import ContractError, DataError, LabelError, OptionError, WeightsError
+from aiop_core.options import build_options
 from aiop_core.plugins import PluginRegistry, PluginSource
 from aiop_core.testing.sharing import SHARING_CHECKS, MakeHead
 from aiop_task_hpe import features as features_module
@@ -17,7 +19,7 @@ from aiop_task_hpe import plugin
 from aiop_task_hpe.features import ImageFeatures, LatentFeatures, SwappedFeatures, thaw
 from aiop_task_hpe.frozen_bodies import FrozenBodies
 from aiop_task_hpe.latents import Latents, collect_latents
-from aiop_task_hpe.options import PoseOptions, resolve
+from aiop_task_hpe.options import VALIDATION_OFFSET, PoseOptions, resolve
 from aiop_task_hpe.sharing_options import HeadOptions, LatentsOptions, SharedOptions, head_settings, tune_settings
 from aiop_task_hpe.task import PoseTask
 from aiop_task_hpe.training import loss_of
@@ -128,6 +130,7 @@ def test_a_full_disk_is_one_line(task, bodies, tmp_path):
             train(task, bodies, tmp_path / "one", HeadOptions(method="swap", epochs=1, batch=8, save_every=0))
         with pytest.raises(DataError, match=r"head in .* cannot be written .* make room and repeat"):
             train(task, bodies, tmp_path / "two", HeadOptions(method="swap", epochs=1, batch=8))
+        assert not [*tmp_path.glob("*/*")]
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
@@ -142,6 +145,11 @@ def test_a_diverging_head_is_said(task, bodies, tmp_path):
 
     with pytest.raises(LabelError, match=r"shared head's loss became nan in step 1 of 3; lower lr, now 0.01"):
         train(task, Broken(), tmp_path / "head", HeadOptions(method="swap", epochs=1, batch=8))
+
+
+def test_one_body_at_a_time_has_no_deviation(task, tiny_bodies, tmp_path):
+    with pytest.raises(OptionError, match="one body of tiny at a time has no deviation; give per_stratum of at least"):
+        train(task, tiny_bodies(strata=1), tmp_path / "head", HeadOptions(per_stratum=1, epochs=1, batch=8))
 
 
 def test_latents_of_another_family_or_size_are_refused(task, tiny_bodies, latents, tmp_path):
@@ -253,6 +261,31 @@ def test_a_head_of_other_options_is_refused(task, bodies, tmp_path, options, sai
     train(task, bodies, tmp_path / "head", METHODS["swap"])
     with pytest.raises(WeightsError, match=said):
         pose_task(**options).attach(bodies.body(0), tmp_path / "head")
+
+
+def test_a_head_that_was_trained_on_what_is_measured_is_refused(bodies, lspet_folder, tmp_path):
+    def lspet(**options):
+        return pose_task(data="lsp_extended", data_dir=lspet_folder, batch=2, **options)
+
+    train(lspet(train_share=0.8), bodies, tmp_path / "head", HeadOptions(method="swap", epochs=1, batch=2))
+    lspet(train_share=0.8).attach(bodies.body(0), tmp_path / "head")
+    with pytest.raises(WeightsError, match="made of train_images 4, but 2 is wanted; use the options that the head"):
+        lspet(train_share=0.4).attach(bodies.body(0), tmp_path / "head")
+    table = scipy.io.loadmat(lspet_folder / "joints.mat")["joints"]
+    table[:, :, 5] = table[:, :, 0]
+    scipy.io.savemat(lspet_folder / "joints.mat", {"joints": table})
+    (lspet_folder / "images" / "im00001.jpg").rename(lspet_folder / "images" / "im00006.jpg")
+    with pytest.raises(WeightsError, match=r"made of annotations .*, but .* is wanted"):
+        lspet(train_share=0.8).attach(bodies.body(0), tmp_path / "head")
+
+
+def test_synthetic_images_are_never_measured_and_trained_on(task, bodies, tmp_path):
+    train(task, bodies, tmp_path / "head", METHODS["swap"])
+    pose_task(train_images=30, val_images=4).attach(bodies.body(0), tmp_path / "head")
+    with pytest.raises(WeightsError, match="made of data_seed 0, but 1 is wanted"):
+        pose_task(data_seed=1).attach(bodies.body(0), tmp_path / "head")
+    with pytest.raises(OptionError, match=r"option 'train_images' is .* at most 1e\+07"):
+        build_options(PoseOptions, {"train_images": f"{VALIDATION_OFFSET + 1}"})
 
 
 def test_a_head_of_another_family_or_damaged_is_refused(task, bodies, tiny_backbone, tmp_path):

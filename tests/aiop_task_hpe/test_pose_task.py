@@ -1,15 +1,17 @@
 """The task: labels that mean something, repeat for a seed, and fail loudly."""
 
 import math
+import shutil
 import subprocess
 import sys
 
 import pytest
+import scipy.io
 import torch
 from torch import nn
 
 from aiop_core.contracts import Level, silent
-from aiop_core.errors import ContractError, DataError, LabelError
+from aiop_core.errors import ContractError, DataError, LabelError, OptionError
 from aiop_core.plugins import PluginRegistry, PluginSource
 from aiop_task_hpe import plugin
 from aiop_task_hpe.options import PoseOptions, resolve
@@ -108,7 +110,7 @@ def test_flip_test_averages_with_the_mirrored_image(tiny_backbone):
     model = task.model(tiny_backbone(SMALL))
     with torch.no_grad():
         model.head.heat_maps.weight.mul_(1000)
-    assert task.measure(model, device="cpu") != plain.measure(model, device="cpu")
+    assert task.evaluate_in_detail(model, device="cpu") != plain.evaluate_in_detail(model, device="cpu")
 
 
 class Exploding(nn.Module):
@@ -154,8 +156,6 @@ def test_prepare_finds_a_bad_image_before_any_training(lspet_folder):
 
 
 def test_nobody_with_a_torso_is_an_error(lspet_folder, tiny_backbone):
-    import scipy.io
-
     table = scipy.io.loadmat(lspet_folder / "joints.mat")["joints"]
     table[[2, 3], 2, :] = 0
     scipy.io.savemat(lspet_folder / "joints.mat", {"joints": table})
@@ -190,3 +190,26 @@ def test_plugin_imports_nothing_heavy():
     code = "import sys, aiop_task_hpe.plugin; print(sorted({'torch', 'PIL', 'scipy'} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_an_input_between_two_strides_is_refused(tiny_backbone):
+    with pytest.raises(OptionError, match=r"size 72 is not a multiple of 16, the stride of .* level; give 64 or 80"):
+        PoseTask(PoseOptions(input_size=72)).model(tiny_backbone(SMALL))
+
+
+def test_the_fingerprint_says_who_is_on_which_side_wherever_the_folder_lies(lspet_folder, tmp_path):
+    def fingerprint(folder, **options):
+        return PoseTask(PoseOptions(data="lsp_extended", data_dir=folder, input_size=32, **options)).fingerprint()
+
+    assert PoseTask(PoseOptions(train_images=3)).fingerprint() == ""
+    first = fingerprint(lspet_folder)
+    assert len(first) == 16
+    copied = shutil.copytree(lspet_folder, tmp_path / "elsewhere")
+    assert fingerprint(copied) == first
+    assert fingerprint(copied, train_share=0.6) != first
+    (copied / "images" / "im00002.jpg").rename(copied / "images" / "im00007.jpg")
+    assert fingerprint(copied) != first
+    table = scipy.io.loadmat(lspet_folder / "joints.mat")["joints"]
+    table[3, 0, 4] += 1
+    scipy.io.savemat(lspet_folder / "joints.mat", {"joints": table})
+    assert fingerprint(lspet_folder) != first

@@ -26,11 +26,11 @@ CROP = 0.875
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
 
-def batches(folder: Path, count: int, hw: tuple[int, int]) -> Iterator[Float[Tensor, "batch 3 h w"]]:
-    """The first ``count`` images below ``folder`` by path, resized, cropped and normalised as for ImageNet.
+def image_files(folder: Path, count: int) -> list[Path]:
+    """The first ``count`` images below ``folder`` by path.
 
     Raises:
-        DataError: if the folder is missing or has no images, or one cannot be read.
+        DataError: if the folder is missing or has no images.
     """
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)[:count] if folder.is_dir() else []
     if not paths:
@@ -38,6 +38,16 @@ def batches(folder: Path, count: int, hw: tuple[int, int]) -> Iterator[Float[Ten
             f"calibration folder '{folder}' {'has no images' if folder.is_dir() else 'does not exist'}; "
             f"give a folder with files ending in {', '.join(sorted(SUFFIXES))}"
         )
+    return paths
+
+
+def batches(folder: Path, count: int, hw: tuple[int, int]) -> Iterator[Float[Tensor, "batch 3 h w"]]:
+    """The images of :func:`image_files`, resized, cropped and normalised as for ImageNet.
+
+    Raises:
+        DataError: if the folder is missing or has no images, or one cannot be read.
+    """
+    paths = image_files(folder, count)
     return (torch.stack([_image(p, hw) for p in paths[i : i + BATCH]]) for i in range(0, len(paths), BATCH))
 
 

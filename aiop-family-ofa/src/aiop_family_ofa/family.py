@@ -98,6 +98,15 @@ class OFAFamily(Generic[A]):
         """The classifier's graph, composed without a module; equal to the traced one."""
         return graphs.compose(self._space.plan(architecture), input_hw)
 
+    def fingerprint(self) -> str:
+        """Which weights the options find; see :class:`~aiop_core.capabilities.Fingerprinted`.
+
+        Raises:
+            DataError: if there are no calibration images.
+            WeightsError: if the weights that the options name cannot be had.
+        """
+        return "" if self._options.weights == "none" else self._assembly.fingerprint
+
     def train_supernet(
         self, lesson: Lesson | None, out: Path, options: TrainingOptions, *, seed: int, device: str, progress: Progress
     ) -> FitReport:

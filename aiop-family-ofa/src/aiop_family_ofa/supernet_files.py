@@ -26,7 +26,7 @@ def save(content: Any, path: Path) -> None:
     Raises:
         DataError: if it cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         if path.suffix == ".json":
             part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -35,10 +35,10 @@ def save(content: Any, path: Path) -> None:
                 torch.save(content, file)
         os.replace(part, path)
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError where a disk is full
-        if part.is_file() or part.is_symlink():
-            part.unlink()
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise DataError(f"'{path}' cannot be written: {reason}; mend that and run the same command again") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -87,9 +87,10 @@ def load_images(folder: Path) -> Tensor:
     try:
         images: Tensor = torch.load(path, weights_only=True).float()
     except Exception as error:  # what a damaged file raises depends on where it is damaged
-        wrong = "are damaged" if path.exists() else "are missing; the training may not have ended"
+        wrong = "are damaged" if path.exists() else "are missing"
         raise WeightsError(
-            f"images '{path}' {wrong}; run 'aiop supernet train' again, or name '{WEIGHTS}' itself"
+            f"images '{path}' {wrong}; repeat the 'aiop supernet train' that wrote the folder, which writes them "
+            f"again without training, or name '{WEIGHTS}' itself"
         ) from error
     return images
 

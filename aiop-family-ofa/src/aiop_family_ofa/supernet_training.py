@@ -92,6 +92,10 @@ def train(
     taught, identity = _lesson(space, lesson, options, seed)
     finished = files.load_report(out, identity)
     if finished:
+        try:
+            files.load_images(out)
+        except WeightsError:  # missing or damaged, which cannot be seen in the weights
+            files.save(_calibration_images(taught, seed, device), out / files.IMAGES)
         return FitReport(finished["values"])
     students = Students(space, lesson, seed, device)
     optimiser = _optimiser(students.parameters, options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from aiop_core.capabilities import Finding
 from aiop_core.errors import DataError
@@ -14,7 +14,7 @@ from aiop_task_hpe.joints import LSP
 from aiop_task_hpe.mpii_formats import Annotated, read_annotations
 from aiop_task_hpe.options import DATA_SETS, Settings
 from aiop_task_hpe.pckh import read_headed_truth
-from aiop_task_hpe.persons import first_missing, read_image
+from aiop_task_hpe.persons import UNREADABLE, first_missing, read_image
 
 _ENDS = {".jpg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}
 """The last bytes of a whole image, by its file's suffix."""
@@ -119,6 +119,6 @@ def is_whole(file: Path) -> bool:
             if raw.read() == end:
                 return True
         read_image(file)
-    except (OSError, UnidentifiedImageError, SyntaxError, DataError):
+    except (*UNREADABLE, DataError):
         return False
     return True

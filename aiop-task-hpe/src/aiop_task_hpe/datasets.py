@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from aiop_task_hpe import lsp
 from aiop_task_hpe.mpii import read_mpii
-from aiop_task_hpe.options import Settings
+from aiop_task_hpe.options import VALIDATION_OFFSET, Settings
 from aiop_task_hpe.patches import PatchSource
 from aiop_task_hpe.persons import PATCH_MARGIN
 from aiop_task_hpe.synthetic import SyntheticFigures
-
-_VALIDATION_OFFSET = 10_000_000
-"""Number of the first synthetic validation image: no training set is that large."""
 
 
 def read_data(settings: Settings) -> tuple[PatchSource, PatchSource]:
@@ -23,7 +20,7 @@ def read_data(settings: Settings) -> tuple[PatchSource, PatchSource]:
     if s.data == "synthetic":
         return (
             SyntheticFigures(s.train_images, s.input_size, s.data_seed),
-            SyntheticFigures(s.val_images, s.input_size, s.data_seed, first=_VALIDATION_OFFSET),
+            SyntheticFigures(s.val_images, s.input_size, s.data_seed, first=VALIDATION_OFFSET),
         )
     assert s.data_dir is not None  # resolve() saw to it
     size = round(s.input_size * PATCH_MARGIN)

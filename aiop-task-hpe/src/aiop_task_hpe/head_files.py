@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import nn
 from aiop_core.errors import DataError, WeightsError
 from aiop_task_hpe.latent_files import FORMAT, read_json, write_json
 from aiop_task_hpe.origin import Origin, require
+from aiop_task_hpe.whole_files import replacing
 
 WEIGHTS, CARD, CHECKPOINT = "head.safetensors", "head.json", "training.pt"
 
@@ -44,7 +44,6 @@ class Training:
         Raises:
             DataError: if there is no room.
         """
-        part = folder / f"{CHECKPOINT}.part"
         state = {
             "origin": origin,
             "head": self.head.state_dict(),
@@ -53,8 +52,8 @@ class Training:
             "loss": self.loss,
         }
         try:
-            torch.save(state, part)
-            os.replace(part, folder / CHECKPOINT)
+            with replacing(folder / CHECKPOINT) as part:
+                torch.save(state, part)
         except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
             raise DataError(
                 f"{folder / CHECKPOINT} cannot be written ({error}); make room and repeat the command"
@@ -88,10 +87,9 @@ def write_head(folder: Path, head: nn.Module, card: dict[str, Any]) -> None:
         DataError: if there is no room.
     """
     content = save({name: value.contiguous().cpu() for name, value in head.state_dict().items()})
-    part = folder / f"{WEIGHTS}.part"
     try:
-        part.write_bytes(content)
-        os.replace(part, folder / WEIGHTS)
+        with replacing(folder / WEIGHTS) as part:
+            part.write_bytes(content)
         write_json(folder / CARD, {"format": FORMAT, **card})
     except OSError as error:
         raise DataError(f"head in {folder} cannot be written ({error}); make room and repeat the command") from None

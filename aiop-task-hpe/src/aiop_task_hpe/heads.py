@@ -161,8 +161,9 @@ def build_head(levels: Sequence[Level], joints: int, settings: Settings) -> Deco
     """The head that the settings name, its weights drawn; torch's global generator stays as it was.
 
     Raises:
-        OptionError: if it cannot be built on these levels.
+        OptionError: if it cannot be built on these levels, or they do not fit the image size.
     """
+    require_multiple(settings.input_size, levels)
     with torch.random.fork_rng(devices=[]):  # torch draws weights that draw_weights replaces
         head = HEADS[settings.head](
             levels,
@@ -173,6 +174,21 @@ def build_head(levels: Sequence[Level], joints: int, settings: Settings) -> Deco
         )
     draw_weights(head, torch.Generator().manual_seed(0))
     return head
+
+
+def require_multiple(input_size: int, levels: Sequence[Level]) -> None:
+    """Make sure that the coarsest level has whole pixels: heat maps of another size than their targets teach nothing.
+
+    Raises:
+        OptionError: naming the next sizes.
+    """
+    stride = levels[-1].stride if levels else 1
+    if input_size % stride:
+        below = input_size // stride * stride
+        raise OptionError(
+            f"input size {input_size} is not a multiple of {stride}, the stride of the bodies' coarsest level; give "
+            f"{f'{below} or ' if below else ''}{below + stride}"
+        )
 
 
 def conv_block(channels: int, filters: int) -> nn.Sequential:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,12 +21,19 @@ import numpy as np
 from aiop_core.contracts import Level
 from aiop_core.errors import AiopError, DataError
 from aiop_task_hpe.origin import Origin
+from aiop_task_hpe.whole_files import replacing
 
 HEADER, DONE = "latents.json", "done.json"
 FORMAT = 1
 """Version of the files; raised when an older reader would misread them."""
 
 SPLITS = ("train", "val")
+
+_KEYS = (
+    *("data", "input_size", "train_images", "val_images", "spec", "joints"),
+    *("names", "levels", "population", "mirrored", "dtype"),
+)
+"""What no header can do without."""
 
 Arrays = dict[str, list[np.memmap[Any, Any]]]
 """For each split: joints, then mean and deviation of each level."""
@@ -52,9 +59,8 @@ def array_files(names: Sequence[str], split: str) -> list[str]:
 
 def write_json(path: Path, values: Any) -> None:
     """All or nothing."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path, *, error: type[AiopError], advice: str) -> dict[str, Any]:
@@ -75,8 +81,23 @@ def read_json(path: Path, *, error: type[AiopError], advice: str) -> dict[str, A
     return values
 
 
+def read_header(folder: Path, *, advice: str) -> Origin:
+    """What the latents of a folder were made of.
+
+    Raises:
+        DataError: if that cannot be read, or lacks something; closes with ``advice``.
+    """
+    header = read_json(folder / HEADER, error=DataError, advice=advice)
+    missing = [key for key in _KEYS if key not in header]
+    if missing:
+        raise DataError(f"{folder / HEADER} says nothing of {', '.join(missing)}; {advice}")
+    return header
+
+
 def create(folder: Path, header: Origin) -> None:
     """Make all arrays, as large as they will be, so that a full disk is found now.
+
+    What an interrupted creation left is replaced; a failed one leaves nothing.
 
     Raises:
         DataError: if there is no room.
@@ -87,6 +108,7 @@ def create(folder: Path, header: Origin) -> None:
         for name, (shape, dtype) in zip(array_files(header["names"], split), _shapes(header, split), strict=True)
     }
     needed = sum(int(np.prod(shape)) * np.dtype(dtype).itemsize for shape, dtype in shapes.values())
+    _remove(folder, shapes)
     free = shutil.disk_usage(folder).free
     try:
         if needed > free:
@@ -100,10 +122,16 @@ def create(folder: Path, header: Origin) -> None:
         write_json(folder / DONE, {"format": FORMAT, "done": 0})
         write_json(folder / HEADER, header)
     except OSError as error:
+        _remove(folder, shapes)
         raise DataError(
             f"latents of {needed / 1e9:.3g} GB cannot be written to {folder} ({error}); make room, or collect fewer: "
             "levels coarsest, dtype float16, not mirrored"
         ) from None
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def open_arrays(folder: Path, header: Origin, *, mode: Literal["r", "r+"]) -> Arrays:

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from aiop_core.capabilities import Bodies
 from aiop_core.contracts import Level, Progress
-from aiop_core.errors import DataError, OptionError
+from aiop_core.errors import ContractError, DataError
 from aiop_task_hpe.augment import Change, cut, normalised
 from aiop_task_hpe.frozen_bodies import FrozenBodies, shared_widths
+from aiop_task_hpe.heads import require_multiple
 from aiop_task_hpe.joints import skeleton_of
 from aiop_task_hpe.latent_files import (
     DONE,
@@ -34,6 +35,7 @@ from aiop_task_hpe.latent_files import (
     create,
     level_names,
     open_arrays,
+    read_header,
     read_json,
     write_json,
 )
@@ -64,15 +66,12 @@ def collect_latents(
 
     Raises:
         DataError: if ``out`` holds latents of something else, is damaged, or has no room.
-        OptionError: if one body alone would speak of an image, or bodies vary in width.
+        OptionError: if one body alone would speak of an image, bodies vary in width, or their strides do not fit
+            the image size.
     """
     frozen = FrozenBodies(bodies, shared_widths(task.settings, bodies), device)
-    size = bodies.strata * population_size(options.per_stratum, task.settings)
-    if size < 2:
-        raise OptionError(
-            f"one body of {bodies.family} at a time has no deviation; give per_stratum of at least 2 as the family "
-            "has a single stratum"
-        )
+    require_multiple(task.settings.input_size, frozen.levels)
+    size = bodies.strata * population_size(options.per_stratum, task.settings, bodies)
     header = _header(task, frozen, bodies, options, size)
     if not (out / HEADER).is_file():
         create(out, header)
@@ -180,6 +179,11 @@ def views_of(patches: Patches, mirror: bool, size: int) -> Patches:
 def _write(arrays: Arrays, split: str, index: int, read: tuple[list[Tensor], list[Tensor]]) -> None:
     pairs = [each for pair in zip(*read, strict=True) for each in pair]
     for array, values in zip(arrays[split][1:], pairs, strict=True):
+        if values[0].shape != array.shape[1:]:
+            raise ContractError(
+                f"a body's level has the shape {tuple(values[0].shape[1:])}, but its channels and stride announce "
+                f"{array.shape[2:]}; a family must round sizes up"
+            )
         with np.errstate(over="ignore"):
             array[index] = values[0].cpu().numpy()
         if not np.isfinite(array[index]).all():
@@ -224,7 +228,7 @@ class Latents:
             DataError: if they are not complete, or damaged.
         """
         again = "give a folder that 'aiop latents' wrote"
-        header = read_json(folder / HEADER, error=DataError, advice=again)
+        header = read_header(folder, advice=again)
         done = read_json(folder / DONE, error=DataError, advice=again).get("done")
         total = header["train_images"] + header["val_images"]
         if done != total:

@@ -8,8 +8,8 @@ format      files, under ``mpii/``                       split
 ``mat``     ``mpii_human_pose_v1_u12_1.mat``             training images by ``train_share``
 ==========  ===========================================  =======================================
 
-``val`` may stand for ``valid``, and ``trainval.json`` for ``train.json``: those of
-``valid.json`` are taken out of it. ``test.json`` has no joints and is not used. Where
+``val`` may stand for ``valid``, and ``trainval.json`` for ``train.json``: whoever is on an
+image of the second file is taken out of the first. ``test.json`` has no joints and is not used. Where
 ``annot/gt_valid.mat`` lies, lengths of heads are its.
 """
 
@@ -94,7 +94,12 @@ def read_mpii(data_dir: Path, *, size: int, annotations: str, train_share: float
                 f"take both from one place: {WHERE['json']}"
             )
         val = replace(val, heads=heads)
-    return _without(_persons(train, folder, size), held := _persons(val, folder, size)), held
+    held = _persons(val, folder, size)
+    taught = _without(_persons(train, folder, size), held)
+    if not len(taught):
+        names = [file.name for file in annotation_files(folder)[chosen]]
+        raise DataError(f"all images of {names[0]} are in {names[1]} too; take both from one place: {WHERE[chosen]}")
+    return taught, held
 
 
 def _persons(found: Annotated, folder: Path, size: int) -> Persons:
@@ -123,7 +128,6 @@ def _persons(found: Annotated, folder: Path, size: int) -> Persons:
 
 
 def _without(train: Persons, held: Persons) -> Persons:
-    """Those of ``train`` that are not also ``held``: no person is measured that was trained on."""
-    known = {(file, *centre) for file, centre in zip(held.files, held.centres.tolist(), strict=True)}
-    keys = [(file, *centre) for file, centre in zip(train.files, train.centres.tolist(), strict=True)]
-    return train.some([i for i, key in enumerate(keys) if key not in known])
+    """Those of ``train`` on images without anyone ``held``: nothing is measured on what was trained on."""
+    known = set(held.files)
+    return train.some([i for i, file in enumerate(train.files) if file not in known])

@@ -10,6 +10,9 @@ from aiop_core.options import option
 
 DATA_SETS = ("synthetic", "lsp", "lsp_extended", "hr_lspet", "mpii")
 
+VALIDATION_OFFSET = 10_000_000
+"""Number of the first synthetic validation image: no training set is larger."""
+
 _HOURGLASS = "pytorch-pose-hg-3d, which the paper's code builds on"
 
 
@@ -30,7 +33,7 @@ class PoseOptions:
     annotations: str = option(
         "any", "mpii: format of the annotations; any: the first that is there", choices=("any", "json", "h5", "mat")
     )
-    train_images: int = option(640, "synthetic: images to train on", minimum=2)
+    train_images: int = option(640, "synthetic: images to train on", minimum=2, maximum=VALIDATION_OFFSET)
     val_images: int = option(600, "synthetic: images to measure on", minimum=1)
     data_seed: int = option(0, "synthetic: another seed is another world of images", minimum=0)
     train_share: float = option(

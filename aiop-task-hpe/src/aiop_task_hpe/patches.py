@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +19,11 @@ from aiop_core.contracts import Progress, silent
 from aiop_task_hpe.joints import Skeleton
 
 MEGABYTE = 1 << 20
+
+
+def digest(*parts: bytes) -> str:
+    """A short name for bytes."""
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,10 @@ class PatchSource(Protocol):
 
     def patch(self, index: int) -> Patch:
         """The person of that number. Called by several threads."""
+        ...
+
+    def mark(self) -> str:
+        """A digest that tells these persons from others, whichever folder they lie in."""
         ...
 
 
@@ -104,6 +115,11 @@ class PatchStore:
     def skeleton(self) -> Skeleton:
         """Of every person."""
         return self._source.skeleton
+
+    @cached_property
+    def mark(self) -> str:
+        """See :meth:`PatchSource.mark`."""
+        return self._source.mark()
 
     def prepare(self, progress: Progress = silent) -> None:
         """Make every patch now, so that a bad file is found before anything is trained."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from aiop_core.errors import DataError
 from aiop_task_hpe.joints import Skeleton
-from aiop_task_hpe.patches import Patch
+from aiop_task_hpe.patches import Patch, digest
 
 PATCH_MARGIN = 1.5
 """Patches show this much more than the person's square, so that scaled and turned crops have content."""
@@ -23,6 +23,9 @@ BOX_MARGIN = 1.25
 
 SMALLEST_SIDE = 16.0
 """Of a person's square, pixels: less shows nothing."""
+
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What PIL raises for files that are damaged, no images, or so large that they may be meant to harm."""
 
 _COLUMNS = ("joints", "annotated", "centres", "sides", "heads")
 """The arrays of :class:`Persons`, one row for each."""
@@ -41,6 +44,8 @@ class Persons:
         heads: what PCKh calls the length of the head, pixels; NaN where the data set has none.
         skeleton: of the joints.
         size: height and width of a patch in pixels.
+        published: whether the squares are the data set's own; others, from the joints' extent, are cut out
+            no larger than the image.
     """
 
     files: tuple[Path, ...]
@@ -51,6 +56,7 @@ class Persons:
     heads: Float[np.ndarray, " n"]
     skeleton: Skeleton
     size: int
+    published: bool
 
     def __len__(self) -> int:
         return len(self.files)
@@ -62,7 +68,9 @@ class Persons:
             DataError: naming the image that cannot be read.
         """
         image = read_image(self.files[index])
-        side = min(float(self.sides[index]), float(max(image.size)))
+        side = float(self.sides[index])
+        if not self.published:
+            side = min(side, float(max(image.size)))
         step = side * PATCH_MARGIN / self.size
         corner = self.centres[index] - step * (self.size - 1) / 2
         # PIL maps output pixel corners, joints live at pixel centres: half a pixel on both sides
@@ -75,6 +83,12 @@ class Persons:
         )
         joints = ((self.joints[index] - corner) / step).astype(np.float32)
         return Patch(np.asarray(cut), joints, self.annotated[index], float(self.heads[index] / step))
+
+    def mark(self) -> str:
+        """Of the images' names and everything that is annotated, to a tenth of a pixel."""
+        numbers = [np.nan_to_num(getattr(self, column)).astype(np.float64) for column in _COLUMNS]
+        names = "\n".join(file.name for file in self.files).encode()
+        return digest(names, *((array * 10).round().astype(np.int64).tobytes() for array in numbers))
 
     def some(self, chosen: Sequence[int]) -> Persons:
         """The persons of those numbers, in that order."""
@@ -109,11 +123,13 @@ def persons(
     """
     known = annotated & np.isfinite(joints).all(axis=-1)
     clean = np.where(known[..., None], joints, 0.0)
+    published = centres is not None and sides is not None
     if centres is None or sides is None:
         centres, sides = _extents(clean, known)
     if heads is None:
         heads = np.full(len(joints), np.nan)
-    return Persons(tuple(files), clean, known, centres, np.maximum(sides, SMALLEST_SIDE), heads, skeleton, size)
+    sides = np.maximum(sides, SMALLEST_SIDE)
+    return Persons(tuple(files), clean, known, centres, sides, heads, skeleton, size, published)
 
 
 def _extents(
@@ -135,7 +151,7 @@ def read_image(file: Path) -> Image.Image:
     try:
         with Image.open(file) as opened:
             return opened.convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
+    except UNREADABLE as error:
         raise DataError(
             f"image {file} cannot be read ({error}); replace it by the original, or remove it to do without it"
         ) from error

@@ -37,7 +37,7 @@ from aiop_task_hpe.head_files import CARD, ELSEWHERE, Training, read_card, read_
 from aiop_task_hpe.heads import build_head, draw_weights
 from aiop_task_hpe.latents import Latents
 from aiop_task_hpe.options import Settings
-from aiop_task_hpe.origin import Origin, bodies_origin, data_origin, require
+from aiop_task_hpe.origin import Origin, bodies_origin, data_origin, require, split_origin
 from aiop_task_hpe.sharing_options import HeadOptions, SharedOptions, head_settings, population_size, tune_settings
 from aiop_task_hpe.training import fit, loss_of, make_optimiser, rate
 
@@ -67,7 +67,7 @@ def train_head(
     Raises:
         DataError: if latents do not fit, ``out`` holds another head, or there is no room.
         LabelError: if the loss is not finite any more.
-        OptionError: if bodies vary in width, or no body would learn.
+        OptionError: if bodies vary in width, no body would learn, or one alone would speak of an image.
     """
     cache = Latents.open(latents) if latents is not None and options.method == "sample" else None
     if cache is not None:
@@ -132,11 +132,11 @@ def _source(
     images = ImageFeatures(frozen, task.stores[0], count, settings, seed=seed, device=device)
     if options.method == "swap":
         return SwappedFeatures(images, frozen, options.swap, options.freeze, settings)
-    return PopulationFeatures(images, frozen, population_size(options.per_stratum, settings))
+    return PopulationFeatures(images, frozen, population_size(options.per_stratum, settings, bodies))
 
 
 def _fitting(task: PoseTask, widths: Sequence[int], levels: Sequence[Level]) -> dict[str, Any]:
-    """What a model must have that takes the head; levels are those that it reads."""
+    """What a model and its task must have that take the head; levels are those that it reads."""
     s = task.settings
     return {
         "head": s.head,
@@ -146,6 +146,7 @@ def _fitting(task: PoseTask, widths: Sequence[int], levels: Sequence[Level]) -> 
         "input_size": s.input_size,
         "widths": list(widths)[-len(levels) :],
         "levels": [[level.channels, level.stride] for level in levels],
+        **split_origin(task),
     }
 
 
@@ -210,7 +211,8 @@ def attach(task: PoseTask, backbone: Backbone, folder: Path) -> nn.Module:
     """The backbone with the head of a folder; the weights of both stay as they are.
 
     Raises:
-        WeightsError: if the head is damaged, or made for other bodies or other options of the task.
+        WeightsError: if the head is damaged, made for other bodies or other options of the task, or trained on
+            other data, which may be those that the task measures on.
     """
     card = read_card(folder)
     count = 1 if task.settings.head == "deconv" else len(backbone.levels)

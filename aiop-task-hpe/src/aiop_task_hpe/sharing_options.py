@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from aiop_core.capabilities import Bodies
+from aiop_core.errors import OptionError
 from aiop_core.options import option
 from aiop_task_hpe.options import Settings
 
@@ -63,7 +65,7 @@ class HeadOptions:
 class SharedOptions:
     """Options of ``aiop label --mode shared`` for ``hpe2d``: how a body is fine-tuned below the shared head."""
 
-    epochs: int | None = option(None, "passes over the training images", minimum=1)
+    epochs: int | None = option(None, "passes over the training images; by default 10, of synthetic ones 1", minimum=1)
     batch: int | None = option(None, "images per step; by default the task's", minimum=2)
     lr: float | None = option(None, "highest learning rate", minimum=1e-9)
     schedule: str = option("cosine", "learning rate over time", choices=("cosine", "step"), source=_README)
@@ -81,14 +83,24 @@ BATCH = 256
 """Of head training on real data (README of the paper's code)."""
 
 SYNTHETIC_PER_STRATUM, SYNTHETIC_HOLD = 2, 8
-SYNTHETIC_CACHED_EPOCHS, SYNTHETIC_IMAGE_EPOCHS = 20, 4
+SYNTHETIC_CACHED_EPOCHS, SYNTHETIC_IMAGE_EPOCHS, SYNTHETIC_TUNE_EPOCHS = 20, 4, 1
 SYNTHETIC_BATCH, SYNTHETIC_LR, SYNTHETIC_WARMUP = 32, 1e-2, 0.05
 """For the synthetic set: latents in about a minute on two cores, a head from them in half of one."""
 
 
-def population_size(per_stratum: int | None, settings: Settings) -> int:
-    """How many bodies of each stratum speak of an image."""
-    return per_stratum or (SYNTHETIC_PER_STRATUM if settings.data == "synthetic" else PER_STRATUM)
+def population_size(per_stratum: int | None, settings: Settings, bodies: Bodies) -> int:
+    """How many bodies of each stratum speak of an image.
+
+    Raises:
+        OptionError: if that is one body altogether.
+    """
+    size = per_stratum or (SYNTHETIC_PER_STRATUM if settings.data == "synthetic" else PER_STRATUM)
+    if size * bodies.strata < 2:
+        raise OptionError(
+            f"one body of {bodies.family} at a time has no deviation; give per_stratum of at least 2 as the family "
+            "has a single stratum"
+        )
+    return size
 
 
 def head_settings(options: HeadOptions, settings: Settings, *, cached: bool) -> Settings:
@@ -118,7 +130,7 @@ def tune_settings(options: SharedOptions, settings: Settings) -> Settings:
     """The task's settings with those of a fine-tuning in place of those of a training."""
     return replace(
         settings,
-        epochs=options.epochs or (settings.epochs if settings.data == "synthetic" else TUNE_EPOCHS),
+        epochs=options.epochs or (SYNTHETIC_TUNE_EPOCHS if settings.data == "synthetic" else TUNE_EPOCHS),
         batch=options.batch or settings.batch,
         lr=options.lr or settings.lr,
         schedule=options.schedule,

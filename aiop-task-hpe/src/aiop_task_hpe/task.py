@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from aiop_task_hpe.heads import DeconvHPEHead, HeatMaps, SkipDeconvHPEHead, buil
 from aiop_task_hpe.joints import skeleton_of
 from aiop_task_hpe.measures import HEAD, TORSO, measure, named_shares
 from aiop_task_hpe.options import PoseOptions, Settings, resolve
-from aiop_task_hpe.patches import PatchStore
+from aiop_task_hpe.patches import PatchStore, digest
 from aiop_task_hpe.pck import THRESHOLD
 from aiop_task_hpe.pckh import THRESHOLD as HEAD_THRESHOLD
 from aiop_task_hpe.training import find_joints, fit
@@ -84,6 +85,18 @@ class PoseTask:
             train, val = (PatchStore(part, workers=s.workers, limit_mb=s.cache_mb) for part in read_data(s))
             self._stores = train, val
         return self._stores
+
+    def fingerprint(self) -> str:
+        """Who is trained on and who is measured; see :class:`~aiop_core.capabilities.Fingerprinted`.
+
+        Raises:
+            DataError: if the data set is missing or not what it should be.
+        """
+        from aiop_task_hpe.origin import data_origin
+
+        if self.settings.data == "synthetic":
+            return ""
+        return digest(json.dumps(data_origin(self)).encode())
 
     def prepare(self) -> None:
         """Read or draw every image once, so that a bad file is found before anything is trained."""
@@ -183,9 +196,9 @@ class PoseTask:
         Raises:
             LabelError: if no person has a torso, or of MPII a head, to measure by.
         """
-        return self.measure(model, device=device)[0]
+        return self.evaluate_in_detail(model, device=device)[0]
 
-    def measure(self, model: nn.Module, *, device: str) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    def evaluate_in_detail(self, model: nn.Module, *, device: str) -> tuple[Mapping[str, float], Mapping[str, float]]:
         """As ``evaluate``, and beside it every measure, mean and by joint or limb; see :mod:`~aiop_task_hpe.measures`.
 
         Raises:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -117,8 +118,8 @@ def recalibrate(model: nn.Module, store: PatchStore, settings: Settings, *, devi
         norm.momentum = None
     model.train()
     with torch.no_grad():
-        for first in range(0, min(settings.recalibrate * EVALUATION_BATCH, len(store)), EVALUATION_BATCH):
-            patches = store.get(range(first, min(first + EVALUATION_BATCH, len(store))))
+        seen = np.arange(min(settings.recalibrate * EVALUATION_BATCH, len(store)))
+        for patches in store.batches(seen, EVALUATION_BATCH):
             images = cut(patches, Change.none(len(patches)), settings.input_size).images
             if len(images) > 1:
                 model(normalised(images, device))
@@ -152,8 +153,7 @@ def find_joints(model: nn.Module, store: PatchStore, settings: Settings, *, devi
     flip = list(store.skeleton.flip)
     parts = []
     with torch.no_grad():
-        for first in range(0, len(store), EVALUATION_BATCH):
-            patches = store.get(range(first, min(first + EVALUATION_BATCH, len(store))))
+        for patches in store.batches(np.arange(len(store)), EVALUATION_BATCH):
             cuts = cut(patches, Change.none(len(patches)), settings.input_size)
             images = normalised(cuts.images, device)
             maps = model(images)
