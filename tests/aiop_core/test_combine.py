@@ -213,6 +213,20 @@ def test_merging_keeps_what_all_agree_on():
     }
 
 
+def test_merging_tells_labels_that_were_made_in_different_ways():
+    individual, shared = {"family": {"name": "a"}, "seed": 0}, {"family": {"name": "a"}, "seed": 0, "head": "f1"}
+    other_family = {"family": {"name": "b"}, "weights": "x", "seed": 0}
+
+    def mixed(first, second):
+        caches = [made([3 + i], provenance={"labelled": how} if how else {}) for i, how in enumerate((first, second))]
+        return merge([("a", caches[0]), ("b", caches[1])], {}).mixed
+
+    assert mixed(individual, shared)
+    assert mixed(None, shared)
+    assert not mixed(individual, other_family)
+    assert not mixed(None, None)
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [

@@ -127,6 +127,12 @@ def merge(caches: tuple[Path, ...], out: Path, recount: bool, force: bool, as_js
     check_free([out], force=force)
     merged = merge_files(caches, recount=recount)
     merged.cache.save(out)
+    if merged.mixed:
+        click.echo(
+            "Warning: these labels were made in different ways, or it is not known how; 'aiop cache build' joins "
+            "only those of one way",
+            err=True,
+        )
     _tell(out, merged.cache, merged.repeats, as_json, merged.dropped_scores)
 
 

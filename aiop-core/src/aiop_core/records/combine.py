@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,11 +45,13 @@ class Merged:
         cache: all that the caches have in common.
         repeats: how many entries had the family, spec, graph and label of an earlier one.
         dropped_scores: those that not all caches have, or that have different sources.
+        mixed: whether labels came about in different ways, such as by themselves and with a shared head.
     """
 
     cache: GraphCache
     repeats: int
     dropped_scores: Sequence[str] = ()
+    mixed: bool = False
 
 
 def merge(caches: Sequence[tuple[str, GraphCache]], provenance: Mapping[str, Any]) -> Merged:
@@ -100,7 +103,14 @@ def merge(caches: Sequence[tuple[str, GraphCache]], provenance: Mapping[str, Any
         },
         parts[0].score_sources,
     )
-    return Merged(take(whole, np.array(sorted(seen.values()))), len(labels) - len(seen), dropped)
+    merged = take(whole, np.array(sorted(seen.values())))
+    return Merged(merged, len(labels) - len(seen), dropped, len({_way(part) for part in given}) > 1)
+
+
+def _way(cache: GraphCache) -> str:
+    """How the labels came about, whatever the family; nothing where that is not known."""
+    labelled: Mapping[str, Any] = cache.provenance.get(LABELLED) or {}
+    return json.dumps({key: labelled[key] for key in sorted(labelled.keys() - {"family", "weights"})}, sort_keys=True)
 
 
 def with_scores(cache: GraphCache, names: Collection[str]) -> GraphCache:
