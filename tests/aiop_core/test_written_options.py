@@ -77,6 +77,17 @@ def test_a_run_with_a_head_that_was_given(aiop: Aiop, head: Path, tmp_path: Path
     assert not (out / "head").exists()
 
 
+def test_an_agreement(aiop: Aiop, tmp_path: Path) -> None:
+    command = ("agreement", *WHAT, "--count", 3, "--methods", "swap", "--head.steps", 2)
+    dry = json.loads(aiop(*command, "--out", tmp_path / "a", "--dry-run").out)
+    assert (dry["methods"], dry["head"]["steps"], dry["count"]) == ("swap", 2, 3)
+    assert not (tmp_path / "a").exists()
+    assert aiop(*command, "--out", tmp_path / "a").code == 0
+    again = aiop("agreement", "--config", tmp_path / "a" / "options.json", "--out", tmp_path / "a")
+    assert again.code == 0, again.err
+    assert "head: finished before" in again.err
+
+
 def test_a_run_that_was_cut_short(aiop: Aiop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The options tell what was asked for before anything is fitted."""
 

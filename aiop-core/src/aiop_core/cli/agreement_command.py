@@ -13,7 +13,7 @@ from aiop_core.cli.group import App
 from aiop_core.cli.plugin_options import PluginCommand, config_option, options_of_use, plugin_option
 from aiop_core.cli.run_command import label_plan
 from aiop_core.errors import OptionError
-from aiop_core.options import option_fields, suggest
+from aiop_core.options import option_fields, options_dict, suggest
 
 if TYPE_CHECKING:
     from aiop_core.pipeline.agreement import Agreement
@@ -45,9 +45,12 @@ Examples:
 @flags.profiler_option
 @flags.executor_option
 @config_option
+@flags.dry_run_option
 @flags.json_option
 @click.pass_context
-def command(ctx: click.Context, /, methods: str | None, metric: str | None, as_json: bool, **arguments: Any) -> None:
+def command(
+    ctx: click.Context, /, methods: str | None, metric: str | None, dry_run: bool, as_json: bool, **arguments: Any
+) -> None:
     """Label the same bodies individually and with shared heads, and compare.
 
     For each way to train a shared head: the mean label, and how its labels rank the bodies beside
@@ -55,6 +58,7 @@ def command(ctx: click.Context, /, methods: str | None, metric: str | None, as_j
     """
     from aiop_core.cli.view import open_view, print_json
     from aiop_core.pipeline.agreement import agreement
+    from aiop_core.records.json_file import write_json
 
     app: App = ctx.obj
     plan = label_plan(ctx, arguments | {"mode": "individual", "head": None})
@@ -63,9 +67,19 @@ def command(ctx: click.Context, /, methods: str | None, metric: str | None, as_j
         out=arguments["out"] or Path("runs") / f"{plan.task.name}-{plan.family.name}-agreement",
         shared=options_of_use(ctx, "shared"),
     )
-    heads = _heads(options_of_use(ctx, "head"), methods)
+    latents, head = options_of_use(ctx, "latents"), options_of_use(ctx, "head")
+    heads = _heads(head, methods)
+    config = plan.config() | {
+        "methods": ",".join(heads),
+        **({"metric": metric} if metric else {}),
+        **{use: options_dict(o) for use, o in (("latents", latents), ("head", head), ("shared", plan.shared))},
+    }
+    if dry_run:
+        print_json(config | {"out": str(plan.out), "device": plan.device})
+        return
     with open_view() as view:
-        result = agreement(app.registry, plan, options_of_use(ctx, "latents"), heads, metric, view)
+        result = agreement(app.registry, plan, latents, heads, metric, view)
+    write_json(plan.out / "options.json", config)
     if as_json:
         print_json(result.to_json())
     else:
