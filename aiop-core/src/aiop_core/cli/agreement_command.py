@@ -34,9 +34,7 @@ Examples:
 @plugin_option("task", "What bodies are measured on.", required=True)
 @plugin_option("family", "The search space that they are drawn from.", required=True)
 @flags.count_option
-@click.option(
-    "--start", type=click.IntRange(min=0), default=0, show_default=True, help="Leave out the first ones of the sample."
-)
+@flags.start_option
 @click.option("--methods", metavar="A,B", help="Ways to train the shared head; all that the task has by default.")
 @click.option("--metric", metavar="NAME", help="What to compare; the task's main metric by default.")
 @flags.seed_option

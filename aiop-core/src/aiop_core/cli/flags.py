@@ -31,8 +31,27 @@ executor_option = click.option(
     "--executor", metavar="NAME", help="What decides when each architecture is trained; one after the other by default."
 )
 
-
+start_option = click.option(
+    "--start", type=click.IntRange(min=0), default=0, show_default=True, help="Leave out the first ones of the sample."
+)
 restart_option = click.option("--restart", is_flag=True, help="Begin anew, though the folder has finished rounds.")
+
+
+def labels_option(name: str) -> Callable[[F], F]:
+    """The flag ``name``: individual labels, or those of a shared head."""
+    return click.option(
+        name,
+        "mode",
+        type=click.Choice(["individual", "shared"]),
+        default="individual",
+        show_default=True,
+        help="Train each architecture by itself, or one head for all, which each is measured with.",
+    )
+
+
+def folder_option(name: str, help: str) -> Callable[[F], F]:
+    """A flag that names a folder."""
+    return click.option(name, type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER", help=help)
 
 
 def out_option(help: str, *, required: bool = False) -> Callable[[F], F]:

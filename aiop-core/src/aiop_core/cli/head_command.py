@@ -24,12 +24,7 @@ Examples:
 @click.command("head", cls=PluginCommand, kinds=("family", "task"), uses=("head",), epilog=EXAMPLES)
 @plugin_option("task", "What the head is for.", required=True)
 @plugin_option("family", "The search space whose bodies it serves.", required=True)
-@click.option(
-    "--latents",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    help="What 'aiop latents' collected; without it bodies are asked during training.",
-)
+@flags.folder_option("--latents", "What 'aiop latents' collected; without it bodies are asked during training.")
 @flags.seed_option
 @flags.device_option
 @flags.out_option("Where it goes; runs/TASK-FAMILY-head by default.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -23,22 +22,9 @@ Examples:
 @plugin_option("task", "What architectures are trained and measured on.", required=True)
 @plugin_option("family", "The search space that they are drawn from.", required=True)
 @flags.count_option
-@click.option(
-    "--start", type=click.IntRange(min=0), default=0, show_default=True, help="Leave out the first ones of the sample."
-)
-@click.option(
-    "--mode",
-    type=click.Choice(["individual", "shared"]),
-    default="individual",
-    show_default=True,
-    help="Train each architecture by itself, or measure it with a head that serves all.",
-)
-@click.option(
-    "--head",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    help="The shared head, which 'aiop head' made.",
-)
+@flags.start_option
+@flags.labels_option("--mode")
+@flags.folder_option("--head", "The shared head, which 'aiop head' made.")
 @flags.seed_option
 @flags.device_option
 @flags.out_option("Run folder; runs/TASK-FAMILY by default. Several processes may label into one.")

@@ -29,20 +29,8 @@ Examples:
 @plugin_option("family", "The search space that they are drawn from.", required=True)
 @plugin_option("predictor", "What learns from the labels; the preferred or only installed one by default.")
 @flags.count_option
-@click.option(
-    "--labels",
-    "mode",
-    type=click.Choice(["individual", "shared"]),
-    default="individual",
-    show_default=True,
-    help="Train each architecture by itself, or one head for all, which each is measured with.",
-)
-@click.option(
-    "--head",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="FOLDER",
-    help="A shared head that 'aiop head' made; by default one is trained in the run folder.",
-)
+@flags.labels_option("--labels")
+@flags.folder_option("--head", "A shared head that 'aiop head' made; by default one is trained in the run folder.")
 @click.option("--metric", metavar="NAME", help="What to predict; the task's main metric by default.")
 @click.option(
     "--folds", type=click.IntRange(min=2), default=5, show_default=True, help="Parts of the cross-validation."
