@@ -44,7 +44,8 @@ class Distribution:
 
 DISTRIBUTIONS = [Distribution(path.parent) for path in sorted(ROOT.glob("aiop-*/pyproject.toml"))]
 CORE = next(d for d in DISTRIBUTIONS if d.name == "aiop-core")
-PLUGINS = [d for d in DISTRIBUTIONS if d is not CORE]
+LIBRARIES = [d for d in DISTRIBUTIONS if d is not CORE and "entry-points" not in d.project]
+PLUGINS = [d for d in DISTRIBUTIONS if d is not CORE and d not in LIBRARIES]
 
 
 def tracked_files():
@@ -73,6 +74,12 @@ def root():
 @pytest.fixture(scope="session")
 def core():
     return CORE
+
+
+@pytest.fixture(scope="session")
+def libraries():
+    """Packages that plugins share."""
+    return {d.package for d in LIBRARIES}
 
 
 @pytest.fixture(scope="session")

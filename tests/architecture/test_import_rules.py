@@ -11,6 +11,7 @@ LAYERS = (
     {"records"},
     {"contracts", "hookspecs"},
     {"capabilities"},
+    {"sharing"},
     {"plugins", "testing"},
     {"pipeline"},
     {"cli"},
@@ -21,10 +22,12 @@ ONLY_IN = {
     "torch_geometric": {"aiop_predictor_gnn"},
     "sklearn": {"aiop_predictor_features"},
     "detectron2": {"aiop_task_detectron2"},
-    "torchvision": {"aiop_zoo_torch"},
+    "torchvision": {"aiop_task_detectron2", "aiop_task_torchvision", "aiop_zoo_torch"},
+    "pycocotools": {"aiop_coco", "aiop_task_torchvision"},
+    "panopticapi": set(),
     "timm": {"aiop_zoo_torch"},
     "thop": {"aiop_profiler_counters"},
-    "fvcore": {"aiop_profiler_counters"},
+    "fvcore": {"aiop_profiler_counters", "aiop_task_detectron2"},
     "ofa": set(),
     "pickle": {"aiop_core.records.legacy", "aiop_family_nasbench.labels.pickles"},
 }
@@ -58,11 +61,11 @@ def broken_layers(module, source):
             yield f"{module}:{line} imports {name}"
 
 
-def foreign_imports(package, source):
-    """Imports of aiop distributions other than core and ``package`` itself."""
+def foreign_imports(package, source, libraries=frozenset()):
+    """Imports of aiop distributions other than core, libraries and ``package`` itself."""
     for name, line in imports(source):
         top = name.split(".")[0]
-        if top.startswith("aiop_") and top not in {"aiop_core", package}:
+        if top.startswith("aiop_") and top not in {"aiop_core", package, *libraries}:
             yield f"{package}:{line} imports {name}"
 
 
@@ -74,11 +77,12 @@ def reserved_imports(module, source):
             yield f"{module}:{line} imports {name}"
 
 
-def test_a_distribution_imports_core_and_itself_only(distribution):
+def test_a_distribution_imports_core_libraries_and_itself_only(distribution, libraries):
+    allowed = libraries if distribution.package not in libraries | {"aiop_core"} else frozenset()
     found = [
         f
         for path in distribution.sources
-        for f in foreign_imports(distribution.package, path.read_text(encoding="utf-8"))
+        for f in foreign_imports(distribution.package, path.read_text(encoding="utf-8"), allowed)
     ]
     assert not found
 
@@ -153,6 +157,7 @@ def test_imports_for_types_alone_are_free():
 def test_foreign_and_reserved_imports_are_seen():
     assert list(foreign_imports("aiop_core", "import aiop_family_ofa.levels"))
     assert list(foreign_imports("aiop_task_hpe", "from aiop_family_ofa import levels"))
+    assert not list(foreign_imports("aiop_task_hpe", "import aiop_coco", {"aiop_coco"}))
     assert not list(foreign_imports("aiop_task_hpe", "from aiop_core import graph\nimport aiop_task_hpe.pck"))
     assert list(reserved_imports("aiop_core.graph.trace", "def f():\n    from torch_geometric.data import Data"))
     assert not list(reserved_imports("aiop_predictor_gnn.encoder", "import torch_geometric"))

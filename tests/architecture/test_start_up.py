@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ["torch", "timm", "torch_geometric", "torchvision", "sklearn", "scipy", "pandas", "pyarrow"]
+HEAVY = ["torch", "detectron2", "timm", "torch_geometric", "torchvision", "sklearn", "scipy", "pandas", "pyarrow"]
 
 AIOP = Path(sys.executable).with_name("aiop")
 
@@ -50,7 +50,8 @@ def test_the_reference_plugin_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("plugins",), ("plugins", "--json"), ("run", "--help"), ("graph", "--help")]
+    "arguments",
+    [("--help",), ("plugins",), ("plugins", "--json"), ("run", "--help"), ("graph", "--help"), ("doctor", "--help")],
 )
 def test_commands_that_compute_nothing_import_nothing_heavy(arguments):
     assert heavy_after(command(*arguments)) == []
