@@ -1,7 +1,6 @@
 """Latents are what the paper's order gives, whole after a kill, and refused where they do not fit."""
 
 import json
-import os
 import resource
 import shutil
 import signal
@@ -13,16 +12,15 @@ import torch
 from aiop_core.capabilities import Population
 from aiop_core.contracts import Level, silent
 from aiop_core.errors import ContractError, DataError, OptionError
+from aiop_core.sharing.bodies import FrozenBodies
 from aiop_task_hpe import latent_files
 from aiop_task_hpe import latents as latents_module
 from aiop_task_hpe.augment import Change, cut, normalised
-from aiop_task_hpe.frozen_bodies import FrozenBodies
 from aiop_task_hpe.latent_files import level_names
-from aiop_task_hpe.latents import Latents, collect_latents, sample
+from aiop_task_hpe.latents import Latents, collect_latents
 from aiop_task_hpe.options import PoseOptions
 from aiop_task_hpe.sharing_options import LatentsOptions
 from aiop_task_hpe.task import PoseTask
-from aiop_task_hpe.whole_files import replacing
 
 LEVELS = (Level(4, 4), Level(6, 8), Level(8, 16))
 SMALL = PoseOptions(train_images=13, val_images=5, input_size=32, filters=8)
@@ -298,14 +296,6 @@ def test_a_failed_creation_leaves_nothing_and_fewer_latents_can_follow(task, bod
     collect(task, bodies, tmp_path / "out", levels="coarsest")
 
 
-def test_each_process_writes_a_file_of_its_own_until_it_is_whole(tmp_path):
-    with replacing(tmp_path / "file") as part:
-        part.write_text("whole")
-        assert str(os.getpid()) in part.name
-        assert part.suffix == ".part"
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
 def test_a_disk_that_fills_up_later_keeps_what_is_there(task, bodies, tmp_path, monkeypatch):
     monkeypatch.setattr(latents_module, "FLUSH_SECONDS", 0.0)
     real = latents_module.write_json
@@ -319,13 +309,3 @@ def test_a_disk_that_fills_up_later_keeps_what_is_there(task, bodies, tmp_path, 
     with pytest.raises(DataError, match=r"done.json cannot be written .* make room and repeat the command"):
         collect(task, bodies, tmp_path / "out", hold=1)
     assert json.loads((tmp_path / "out" / "done.json").read_text())["done"] == 4
-
-
-def test_sampling_draws_fresh_noise_of_the_right_size():
-    generator = torch.Generator().manual_seed(0)
-    mean, deviation = torch.full((20000,), 3.0), torch.full((20000,), 0.5)
-    first, second = (sample(mean.half(), deviation.half(), generator) for _ in range(2))
-    assert not torch.equal(first, second)
-    assert first.mean().item() == pytest.approx(3, abs=0.02)
-    assert first.std().item() == pytest.approx(0.5, rel=0.03)
-    assert torch.equal(sample(mean, torch.zeros(20000), generator), mean)

@@ -14,10 +14,9 @@ from aiop_core.errors import ContractError, DataError, LabelError, OptionError, 
 from aiop_core.options import build_options
 from aiop_core.plugins import PluginRegistry, PluginSource
 from aiop_core.testing.sharing import SHARING_CHECKS, MakeHead
-from aiop_task_hpe import features as features_module
 from aiop_task_hpe import plugin
-from aiop_task_hpe.features import ImageFeatures, LatentFeatures, SwappedFeatures, thaw
-from aiop_task_hpe.frozen_bodies import FrozenBodies
+from aiop_task_hpe.augment import normalised
+from aiop_task_hpe.features import LatentFeatures
 from aiop_task_hpe.latents import Latents, collect_latents
 from aiop_task_hpe.options import VALIDATION_OFFSET, PoseOptions, resolve
 from aiop_task_hpe.sharing_options import HeadOptions, LatentsOptions, SharedOptions, head_settings, tune_settings
@@ -182,49 +181,6 @@ def test_noise_is_fresh_in_every_epoch_and_mirror_images_are_used(task, latents)
     assert zeta[zeta.isfinite()].std().item() == pytest.approx(1, abs=0.15)
 
 
-def swapped(task, bodies, **options):
-    settings = head_settings(HeadOptions(lr=1e-2), task.settings, cached=False)
-    frozen = FrozenBodies(bodies, (), "cpu")
-    images = ImageFeatures(frozen, task.stores[0], 3, settings, seed=0, device="cpu")
-    return SwappedFeatures(images, frozen, options.get("swap", 2), options.get("freeze"), settings)
-
-
-def test_bodies_are_swapped_and_stay_as_they_are(task, bodies):
-    source = swapped(task, bodies)
-    bodies.made.clear()
-    seen = []
-    for features, _ in source.batches(torch.arange(24).numpy(), 4, 0):
-        assert not any(x.requires_grad for x in features)
-        seen.append(source._body)
-        source.learn()
-    assert [seen[i] is seen[i + 1] for i in range(5)] == [True, False, True, False, True]
-    assert dict(bodies.made) == {0: 1, 1: 1, 2: 1}
-    for number, body in enumerate(seen[::2]):
-        fresh = bodies.body(number)
-        for name, value in fresh.state_dict().items():
-            assert torch.equal(value, body.backbone.state_dict()[name])
-
-
-def test_a_trained_body_changes_behind_its_frozen_levels(task, bodies):
-    source = swapped(task, bodies, freeze=1, swap=10)
-    for features, _ in source.batches(torch.arange(16).numpy(), 8, 0):
-        sum((x**2).mean() for x in features).backward()
-        source.learn()
-    before, after = bodies.body(0).blocks, source._body.backbone.blocks
-    assert torch.equal(before[0][0].weight, after[0][0].weight)
-    assert not torch.equal(before[1][0].weight, after[1][0].weight)
-    with pytest.raises(OptionError, match="freeze is 3, but bodies have 3 levels, so that nothing would learn"):
-        swapped(task, bodies, freeze=3)
-
-
-def test_looking_what_to_freeze_moves_no_statistics(tiny_backbone):
-    body = tiny_backbone((Level(4, 4), Level(6, 8)))
-    before = body.blocks[0][1].running_mean.clone()
-    thaw(body, 1, torch.randn(2, 3, 32, 32))
-    assert torch.equal(before, body.blocks[0][1].running_mean)
-    assert [p.requires_grad for p in body.parameters()].count(True) == len(list(body.blocks[1].parameters()))
-
-
 @pytest.mark.parametrize("head", ["deconv", "skip"])
 @pytest.mark.parametrize("widths", ["of the option", "of the family"])
 def test_attached_it_answers_as_it_did_in_training(tiny_bodies, tmp_path, head, widths):
@@ -376,7 +332,7 @@ def test_a_head_from_latents_serves_bodies_that_it_never_saw(tiny_bodies, tmp_pa
     def loss(epochs, number):
         model = task.attach(bodies.body(number), tmp_path / f"head{epochs}").eval()
         with torch.no_grad():
-            maps = model(features_module.normalised(patches.images, "cpu"))
+            maps = model(normalised(patches.images, "cpu"))
             return loss_of(maps, patches, task.settings).item()
 
     for unseen in (1000, 1001, 1002):

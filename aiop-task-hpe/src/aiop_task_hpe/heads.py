@@ -19,7 +19,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from aiop_core.contracts import Level
-from aiop_core.errors import ContractError, OptionError
+from aiop_core.errors import OptionError
+from aiop_core.sharing.padding import ChannelPadding
 from aiop_task_hpe.options import Settings
 
 KERNEL = 4
@@ -125,36 +126,6 @@ class SkipDeconvHPEHead(nn.Module):
 
 HEADS: dict[str, type[DeconvHPEHead | SkipDeconvHPEHead]] = {"deconv": DeconvHPEHead, "skip": SkipDeconvHPEHead}
 """By the names that the option ``head`` has."""
-
-
-class ChannelPadding(nn.Module):
-    """Zero channels behind each level, up to given widths.
-
-    Attributes:
-        levels: as they are after padding.
-    """
-
-    def __init__(self, levels: Sequence[Level], widths: Sequence[int]) -> None:
-        super().__init__()
-        if not levels:
-            raise ContractError("the backbone declares no levels; a pose head needs at least one")
-        if widths and (len(widths) != len(levels) or any(w < v.channels for w, v in zip(widths, levels, strict=True))):
-            have = ", ".join(str(level.channels) for level in levels)
-            raise OptionError(
-                f"widths {', '.join(map(str, widths))} do not cover levels of {have} channels; "
-                "give one width for each level, none smaller than the level"
-            )
-        self.levels = tuple(
-            Level(width, level.stride)
-            for width, level in zip(widths or [v.channels for v in levels], levels, strict=True)
-        )
-
-    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """``features``, each with as many channels as its level."""
-        return [
-            nn.functional.pad(x, (0, 0, 0, 0, 0, level.channels - x.shape[1])) if x.shape[1] < level.channels else x
-            for x, level in zip(features, self.levels, strict=True)
-        ]
 
 
 def build_head(levels: Sequence[Level], joints: int, settings: Settings) -> DeconvHPEHead | SkipDeconvHPEHead:

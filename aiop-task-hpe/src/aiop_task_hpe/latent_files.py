@@ -9,7 +9,6 @@ counts the images, of both splits in a row, that are there.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -19,14 +18,11 @@ from typing import Any, Literal
 import numpy as np
 
 from aiop_core.contracts import Level
-from aiop_core.errors import AiopError, DataError
-from aiop_task_hpe.origin import Origin
-from aiop_task_hpe.whole_files import replacing
+from aiop_core.errors import DataError
+from aiop_core.sharing.json_files import FORMAT, read_json, write_json
+from aiop_core.sharing.origin import Origin
 
 HEADER, DONE = "latents.json", "done.json"
-FORMAT = 1
-"""Version of the files; raised when an older reader would misread them."""
-
 SPLITS = ("train", "val")
 
 _KEYS = (
@@ -55,30 +51,6 @@ def array_files(names: Sequence[str], split: str) -> list[str]:
         f"{split}_joints.npy",
         *(f"{split}_{name}_{kind}.npy" for name in names for kind in ("mean", "deviation")),
     ]
-
-
-def write_json(path: Path, values: Any) -> None:
-    """All or nothing."""
-    with replacing(path) as part:
-        part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path, *, error: type[AiopError], advice: str) -> dict[str, Any]:
-    """What ``write_json`` wrote.
-
-    Raises:
-        error: if it cannot be read; closes with ``advice``.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise error(f"{path} does not exist; {advice}") from None
-    except (OSError, ValueError) as reason:
-        raise error(f"{path} cannot be read ({reason}); {advice}") from None
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        version = values.get("format") if isinstance(values, dict) else None
-        raise error(f"{path} has format {version}, this version reads {FORMAT}; {advice}")
-    return values
 
 
 def read_header(folder: Path, *, advice: str) -> Origin:

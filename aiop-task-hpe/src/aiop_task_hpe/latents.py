@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from aiop_core.capabilities import Bodies
 from aiop_core.contracts import Level, Progress
 from aiop_core.errors import ContractError, DataError
+from aiop_core.sharing.bodies import FrozenBodies, require_several, shared_widths
+from aiop_core.sharing.json_files import FORMAT, read_json, write_json
+from aiop_core.sharing.moments import Moments
+from aiop_core.sharing.origin import ELSEWHERE, Origin, bodies_origin, require
 from aiop_task_hpe.augment import Change, cut, normalised
-from aiop_task_hpe.frozen_bodies import FrozenBodies, shared_widths
 from aiop_task_hpe.heads import require_multiple
 from aiop_task_hpe.joints import skeleton_of
 from aiop_task_hpe.latent_files import (
     DONE,
-    FORMAT,
     HEADER,
     SPLITS,
     Arrays,
@@ -36,11 +37,8 @@ from aiop_task_hpe.latent_files import (
     level_names,
     open_arrays,
     read_header,
-    read_json,
-    write_json,
 )
-from aiop_task_hpe.moments import Moments
-from aiop_task_hpe.origin import Origin, bodies_origin, data_origin, require
+from aiop_task_hpe.origin import data_origin
 from aiop_task_hpe.patches import Patches, PatchStore
 from aiop_task_hpe.sharing_options import SYNTHETIC_HOLD, LatentsOptions, population_size
 
@@ -52,8 +50,6 @@ READ = 32
 
 FLUSH_SECONDS = 10.0
 """Between two notes of how far it is; what a kill may cost."""
-
-ELSEWHERE = "give another folder, or empty this one"
 
 
 def collect_latents(
@@ -69,9 +65,9 @@ def collect_latents(
         OptionError: if one body alone would speak of an image, bodies vary in width, or their strides do not fit
             the image size.
     """
-    frozen = FrozenBodies(bodies, shared_widths(task.settings, bodies), device)
+    frozen = FrozenBodies(bodies, shared_widths(task.settings.head_widths, bodies), device)
     require_multiple(task.settings.input_size, frozen.levels)
-    size = bodies.strata * population_size(options.per_stratum, task.settings, bodies)
+    size = bodies.strata * require_several(population_size(options.per_stratum, task.settings), bodies)
     header = _header(task, frozen, bodies, options, size)
     if not (out / HEADER).is_file():
         create(out, header)
@@ -97,7 +93,7 @@ def _header(
         "joints": len(task.skeleton),
         "names": level_names(frozen.levels)[kept],
         "levels": [[level.channels, level.stride] for level in frozen.levels][kept],
-        "widths": list(shared_widths(task.settings, bodies))[kept],
+        "widths": list(shared_widths(task.settings.head_widths, bodies))[kept],
         "population": population,
         "hold": hold,
         "ring": population * hold,
@@ -252,7 +248,7 @@ class Latents:
         wanted = {**bodies_origin(bodies), **data_origin(task)}
         if self.header.get("spec") != wanted["spec"]:  # other draws of the same family
             del wanted["spec"], wanted["answer"]
-        wanted["widths"] = list(shared_widths(settings, bodies))[-len(self.levels) :]
+        wanted["widths"] = list(shared_widths(settings.head_widths, bodies))[-len(self.levels) :]
         require(self.header, wanted, what=what, advice=advice, error=DataError)
         count = 1 if settings.head == "deconv" else len(bodies.body(0).levels)
         if len(self.levels) < count:
@@ -280,10 +276,3 @@ class Latents:
             skeleton_of(self.header["data"]),
         )
         return list(zip(chosen[::2], chosen[1::2], strict=True)), patches
-
-
-def sample(mean: Tensor, deviation: Tensor, generator: torch.Generator) -> Float[Tensor, ...]:
-    """Z = μ + ζ∘σ with fresh ζ from ``generator``, which must live on the tensors' device."""
-    mean = mean.float()
-    zeta = torch.randn(mean.shape, generator=generator, device=mean.device)
-    return mean + zeta * deviation.float()

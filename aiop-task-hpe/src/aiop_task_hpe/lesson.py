@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from aiop_core.contracts import Level
+from aiop_core.sharing.chance import CHANGES, ORDER, generator_of
 from aiop_task_hpe.augment import Change, Strength, cut, normalised
-from aiop_task_hpe.features import CHANGES, ORDER, generator_of
 from aiop_task_hpe.heads import build_head
 from aiop_task_hpe.patches import Patches
 from aiop_task_hpe.training import loss_of

@@ -6,12 +6,11 @@ Source: AIO-P, sections on body swapping and latent sampling, and its code,
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +22,17 @@ from aiop_core.capabilities import Bodies
 from aiop_core.contracts import Backbone, FitReport, Level, Progress
 from aiop_core.errors import DataError, LabelError, WeightsError
 from aiop_core.options import options_dict
-from aiop_task_hpe.features import (
-    ORDER,
-    FeatureSource,
-    ImageFeatures,
-    LatentFeatures,
-    PopulationFeatures,
-    SwappedFeatures,
-    generator_of,
-)
-from aiop_task_hpe.frozen_bodies import FrozenBodies, shared_widths
-from aiop_task_hpe.head_files import CARD, ELSEWHERE, Training, read_card, read_weights, write_head
+from aiop_core.sharing.bodies import FrozenBodies, shared_widths
+from aiop_core.sharing.chance import ORDER, generator_of
+from aiop_core.sharing.features import BodyFeatures, SampledBodies, SwappedBodies
+from aiop_core.sharing.freezing import frozen
+from aiop_core.sharing.head_files import CARD, Training, read_card, read_weights, write_head
+from aiop_core.sharing.origin import ELSEWHERE, Origin, bodies_origin, plain, require
+from aiop_task_hpe.features import FeatureSource, ImageFeatures, LatentFeatures
 from aiop_task_hpe.heads import build_head, draw_weights
 from aiop_task_hpe.latents import Latents
 from aiop_task_hpe.options import Settings
-from aiop_task_hpe.origin import Origin, bodies_origin, data_origin, require, split_origin
+from aiop_task_hpe.origin import data_origin, split_origin
 from aiop_task_hpe.sharing_options import HeadOptions, SharedOptions, head_settings, population_size, tune_settings
 from aiop_task_hpe.training import fit, loss_of, make_optimiser, rate
 
@@ -74,7 +69,7 @@ def train_head(
         cache.require(task, bodies)
     settings = replace(
         head_settings(options, task.settings, cached=cache is not None),
-        head_widths=shared_widths(task.settings, bodies),
+        head_widths=shared_widths(task.settings.head_widths, bodies),
     )
     origin = _origin(task, bodies, cache, options, settings, seed)
     if (out / CARD).is_file():
@@ -111,8 +106,7 @@ def _origin(
         "seed": seed,
         "latents": None if cache is None else [cache.header["spec"], cache.header["population"], cache.views],
     }
-    plain: Origin = json.loads(json.dumps(made_of))
-    return plain
+    return plain(made_of)
 
 
 def _source(
@@ -128,11 +122,15 @@ def _source(
     count = 1 if settings.head == "deconv" else len(bodies.body(0).levels)
     if cache is not None:
         return LatentFeatures(cache, count, settings, seed=seed, device=device)
-    frozen = FrozenBodies(bodies, settings.head_widths, device)
-    images = ImageFeatures(frozen, task.stores[0], count, settings, seed=seed, device=device)
+    ready = FrozenBodies(bodies, settings.head_widths, device)
+    features: BodyFeatures
     if options.method == "swap":
-        return SwappedFeatures(images, frozen, options.swap, options.freeze, settings)
-    return PopulationFeatures(images, frozen, population_size(options.per_stratum, settings, bodies))
+        learning = partial(make_optimiser, settings=settings)
+        features = SwappedBodies(ready, options.swap, options.freeze, learning, count=count, seed=seed, device=device)
+    else:
+        size = population_size(options.per_stratum, settings)
+        features = SampledBodies(ready, size, count=count, seed=seed, device=device)
+    return ImageFeatures(features, task.stores[0], settings, seed=seed, device=device)
 
 
 def _fitting(task: PoseTask, widths: Sequence[int], levels: Sequence[Level]) -> dict[str, Any]:
@@ -235,18 +233,5 @@ def finetune(
         LabelError: if the loss is not finite any more.
     """
     settings = tune_settings(options, task.settings)
-    with _frozen(model.get_submodule("backbone"), really=options.freeze_body):
+    with frozen(model.get_submodule("backbone"), really=options.freeze_body):
         fit(model, task.stores[0], settings, seed=seed, device=device, progress=progress)
-
-
-@contextmanager
-def _frozen(body: nn.Module, *, really: bool) -> Iterator[None]:
-    """Take the body's parameters out of training, and give them back after."""
-    taken = [p for p in body.parameters() if really and p.requires_grad]
-    for parameter in taken:
-        parameter.requires_grad = False
-    try:
-        yield
-    finally:
-        for parameter in taken:
-            parameter.requires_grad = True

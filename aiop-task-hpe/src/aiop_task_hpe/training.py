@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 
 from aiop_core.contracts import Progress
 from aiop_core.errors import LabelError
+from aiop_core.sharing.chance import own_randomness
 from aiop_task_hpe.augment import Change, Strength, cut, heat_maps, normalised
 from aiop_task_hpe.options import Settings
 from aiop_task_hpe.patches import Patches, PatchStore
@@ -77,14 +76,6 @@ def make_optimiser(model: nn.Module, settings: Settings) -> torch.optim.Optimize
     if settings.optimiser == "adam":
         return torch.optim.Adam(trained, lr=settings.lr, fused=True)  # a step in half the time, on the CPU too
     return torch.optim.RMSprop(trained, lr=settings.lr)
-
-
-@contextmanager
-def own_randomness(seed: int, device: str) -> Iterator[None]:
-    """Dropout and the like can only draw from the global generator: seed it, and put it back after."""
-    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def rate(share: float, settings: Settings) -> float:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aiop_core.errors import StoreError
+from aiop_core.records.whole_files import replacing
 
 
 def finite_json(value: Any) -> Any:
@@ -27,12 +27,10 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         StoreError: if it cannot be written, such as on a full disk.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(json.dumps(finite_json(value), indent=2) + "\n", encoding="utf-8")
-        os.replace(part, path)
+        with replacing(path) as part:
+            part.write_text(json.dumps(finite_json(value), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise StoreError(
             f"{path} cannot be written: {error.strerror}; mend that and run the same command again"
         ) from None

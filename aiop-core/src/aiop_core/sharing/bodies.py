@@ -10,16 +10,29 @@ from torch import Tensor, nn
 from aiop_core.capabilities import Bodies
 from aiop_core.contracts import Backbone, Level
 from aiop_core.errors import ContractError, OptionError
-from aiop_task_hpe.heads import ChannelPadding
-from aiop_task_hpe.options import Settings
+from aiop_core.sharing.padding import ChannelPadding, padded_levels
 
 LOOKED_AT = 25
 """Bodies whose widths an error names."""
 
 
-def shared_widths(settings: Settings, bodies: Bodies) -> tuple[int, ...]:
-    """What a shared head pads levels to: the option ``head_widths``, else the widest bodies where widths vary."""
-    return settings.head_widths or tuple(level.channels for level in bodies.widest or ())
+def shared_widths(given: Sequence[int], bodies: Bodies) -> tuple[int, ...]:
+    """Channels that a shared head pads levels to: those given, else of the widest bodies where widths vary."""
+    return tuple(given) or tuple(level.channels for level in bodies.widest or ())
+
+
+def require_several(per_stratum: int, bodies: Bodies) -> int:
+    """``per_stratum``, if so many bodies of each stratum have a deviation.
+
+    Raises:
+        OptionError: if that is one body altogether.
+    """
+    if per_stratum * bodies.strata < 2:
+        raise OptionError(
+            f"one body of {bodies.family} at a time has no deviation; give per_stratum of at least 2 as the family "
+            "has a single stratum"
+        )
+    return per_stratum
 
 
 class PaddedBody(nn.Module):
@@ -46,6 +59,8 @@ class PaddedBody(nn.Module):
 class FrozenBodies:
     """Bodies that are ready to run, in evaluation mode, whose weights take no gradients.
 
+    Errors name a task's option ``head_widths``: one tuple of numbers, what its heads pad levels to.
+
     Args:
         bodies: of a family.
         widths: channels that every body's levels are zero-padded to; empty for none.
@@ -53,6 +68,9 @@ class FrozenBodies:
 
     Attributes:
         levels: of every body, after padding.
+
+    Raises:
+        OptionError: if there is not one width for each level.
     """
 
     def __init__(self, bodies: Bodies, widths: Sequence[int], device: str) -> None:
@@ -65,10 +83,7 @@ class FrozenBodies:
                 f"head_widths {', '.join(map(str, widths))} are {len(widths)} numbers, but bodies of {self.family} "
                 f"have {len(self._first)} levels; give {self._needed()} or wider"
             )
-        self.levels: tuple[Level, ...] = tuple(
-            Level(width, level.stride)
-            for width, level in zip(widths or [v.channels for v in self._first], self._first, strict=True)
-        )
+        self.levels = padded_levels(self._first, widths)
 
     def spec(self, number: int) -> str:
         """The canonical text of body ``number``."""

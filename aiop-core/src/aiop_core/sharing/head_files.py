@@ -12,13 +12,12 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from aiop_core.errors import DataError, WeightsError
-from aiop_task_hpe.latent_files import FORMAT, read_json, write_json
-from aiop_task_hpe.origin import Origin, require
-from aiop_task_hpe.whole_files import replacing
+from aiop_core.records.whole_files import replacing
+from aiop_core.sharing.json_files import FORMAT, read_json, write_json
+from aiop_core.sharing.origin import ELSEWHERE, Origin, require
 
 WEIGHTS, CARD, CHECKPOINT = "head.safetensors", "head.json", "training.pt"
 
-ELSEWHERE = "give another folder, or empty this one"
 ANEW = "train the head anew, into an empty folder"
 
 
@@ -30,7 +29,7 @@ class Training:
         head: in training.
         optimiser: of the head.
         step: how many are done.
-        loss: mean of the last epoch so far, and of how many steps.
+        loss: a mean of the last steps, as the task likes it.
     """
 
     head: nn.Module

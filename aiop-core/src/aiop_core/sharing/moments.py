@@ -1,10 +1,11 @@
-"""Mean and deviation of features over bodies that come one after the other."""
+"""Mean and deviation of features over bodies that come one after the other, and draws from them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -46,3 +47,13 @@ class Moments:
         return [mean[chosen] for mean in self._means], [
             (square[chosen] / others.view(-1, *[1] * (square.ndim - 1))).sqrt() for square in self._squares
         ]
+
+
+def sample(mean: Tensor, deviation: Tensor, generator: torch.Generator) -> Float[Tensor, ...]:
+    """Z = μ + ζ∘σ with fresh ζ from ``generator``, which must live on the tensors' device.
+
+    Source: AIO-P, section on latent sampling.
+    """
+    mean = mean.float()
+    zeta = torch.randn(mean.shape, generator=generator, device=mean.device)
+    return mean + zeta * deviation.float()
