@@ -55,6 +55,7 @@ def test_every_kind_is_registered_and_created():
         aiop_register_executors=lambda: [Registration("e", "E.", lambda o: InProcess())],
         aiop_register_zoos=lambda: [Registration("z", "Z.", lambda o: "zoo")],
         aiop_register_operations=lambda: [Registration("torch:a::b", "O.", lambda o: "rule")],
+        aiop_register_requirements=lambda: [Registration("r", "R.", lambda o: "requirement")],
     )
     found = registry(everything)
     assert [(p.kind, p.name) for p in found.plugins()] == [
@@ -65,6 +66,7 @@ def test_every_kind_is_registered_and_created():
         ("executor", "e"),
         ("zoo", "z"),
         ("operation", "torch:a::b"),
+        ("requirement", "r"),
     ]
     assert found.create("family", "f") == "family"
     assert list(found.create("executor", "e").map(str, [1, 2])) == ["1", "2"]

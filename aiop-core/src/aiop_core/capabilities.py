@@ -35,6 +35,7 @@ __all__ = [
     "Fingerprinted",
     "Lesson",
     "Population",
+    "Requirement",
     "Sharing",
     "SharingRegistration",
     "Stratified",
@@ -290,14 +291,14 @@ class Teaching(Task, Protocol):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a task's data need.
+    """One thing that a task's data, or a plugin, needs.
 
     Attributes:
-        name: of the data set or the part, such as ``lsp_extended/joints.mat``.
-        path: where it lies or should lie.
+        name: of the data set or the part, such as ``lsp_extended/joints.mat``, or of the library.
+        path: where it lies or should lie; empty if nobody knows.
         found: what is there, in a few words; ``None`` if it is missing or wrong.
-        advice: what is wrong and what to do, with the place where the data are published; empty if all is well.
-        required: whether the task's options need it.
+        advice: what is wrong and what to do, such as the place where data are published; empty if all is well.
+        required: whether the task's options, or the plugin, cannot do without.
     """
 
     name: str
@@ -320,4 +321,15 @@ class Checking(Task, Protocol):
         Raises:
             DataError: if there is nothing to draw.
         """
+        ...
+
+
+# --- The machine --------------------------------------------------------------------
+
+
+class Requirement(Protocol):
+    """Something that a plugin needs and no distribution can declare, such as a library compiled for one torch."""
+
+    def __call__(self) -> Sequence[Finding]:
+        """Look for it; advice is a command that can be pasted."""
         ...

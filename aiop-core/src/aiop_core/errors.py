@@ -10,7 +10,7 @@ class AiopError(Exception):
 
 
 class PluginError(AiopError):
-    """A plugin could not be loaded, or broke a rule of the hooks."""
+    """A plugin could not be loaded, lacks what it needs, or broke a rule of the hooks."""
 
 
 class UnknownNameError(AiopError):

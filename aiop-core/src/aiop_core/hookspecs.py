@@ -17,6 +17,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from aiop_core.capabilities import Requirement
     from aiop_core.contracts import (
         Executor,
         Family,
@@ -67,6 +68,11 @@ def aiop_register_zoos() -> Sequence[Registration[Zoo]]:
 @hookspec
 def aiop_register_operations() -> Sequence[Registration[OperationRule]]:
     """Rules for operations that the readers of models do not know, as ``DIALECT:OPERATION``."""
+
+
+@hookspec
+def aiop_register_requirements() -> Sequence[Registration[Requirement]]:
+    """What plugins need and no distribution can declare, for ``aiop doctor``."""
 
 
 @hookspec

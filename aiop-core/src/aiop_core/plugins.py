@@ -30,6 +30,7 @@ KINDS: Mapping[str, str] = {
     "executor": "aiop_register_executors",
     "zoo": "aiop_register_zoos",
     "operation": "aiop_register_operations",
+    "requirement": "aiop_register_requirements",
 }
 """What can be registered, and the hook that registers it."""
 

@@ -52,7 +52,7 @@ def check(ctx: click.Context, /, draw: Path | None, examples: int, as_json: bool
 
     Exits with 1 if something is missing that the options need.
     """
-    from aiop_core.cli.view import print_json
+    from aiop_core.cli.view import findings_json, print_findings, print_json
 
     chosen = selection(ctx, "task")
     app: App = ctx.find_root().obj
@@ -66,18 +66,11 @@ def check(ctx: click.Context, /, draw: Path | None, examples: int, as_json: bool
             {
                 "task": chosen.name,
                 "complete": not missing,
-                "findings": [
-                    {"name": f.name, "path": str(f.path), "found": f.found, "advice": f.advice, "required": f.required}
-                    for f in findings
-                ],
+                "findings": findings_json(findings),
             }
         )
     else:
-        for finding in findings:
-            mark = "ok     " if finding.found is not None else "MISSING" if finding.required else "absent "
-            click.echo(f"{mark} {finding.name}{': ' if finding.found else ''}{finding.found or ''}")
-            if finding.advice:
-                click.echo(f"        {finding.advice}")
+        print_findings(findings)
         needed = f"{len(missing)} are missing or damaged" if missing else "nothing is missing"
         click.echo(f"of what the options of task '{chosen.name}' need, {needed}")
     if draw:

@@ -27,6 +27,7 @@ COMMANDS = (
     "cache",
     "data",
     "plugins",
+    "doctor",
     "check",
 )
 """Built-in commands, in the order of ``aiop --help``; each is a module of this package."""

@@ -13,7 +13,7 @@ from aiop_core.options import option_fields
 @flags.json_option
 @click.pass_obj
 def command(app: App, as_json: bool) -> None:
-    """List what is installed: families, tasks, predictors, profilers, executors, zoos, operations.
+    """List what is installed: families, tasks, predictors, profilers, executors, zoos, operations, requirements.
 
     A plugin that cannot be loaded is listed with its error. AIOP_LOAD_PLUGINS=a,b loads
     only those; AIOP_STRICT_PLUGINS=1 makes a broken one an error.

@@ -7,7 +7,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -21,6 +22,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from aiop_core.capabilities import Finding
 
 MAX_TITLE = 40
 """Longer titles, such as a large network's spec, are cut."""
@@ -112,6 +116,21 @@ def print_json(value: Any) -> None:
     from aiop_core.records.json_file import finite_json
 
     click.echo(json.dumps(finite_json(value), indent=2))
+
+
+def print_findings(findings: Sequence[Finding], *, places: bool = False) -> None:
+    """A line for each, on stdout, and one with its advice; with the place where something was found if so asked."""
+    for finding in findings:
+        mark = "ok     " if finding.found is not None else "MISSING" if finding.required else "absent "
+        place = f" ({finding.path})" if places and finding.found is not None and finding.path.name else ""
+        click.echo(f"{mark} {finding.name}{': ' if finding.found else ''}{finding.found or ''}{place}")
+        if finding.advice:
+            click.echo(f"        {finding.advice}")
+
+
+def findings_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """For ``print_json``."""
+    return [{**asdict(finding), "path": str(finding.path)} for finding in findings]
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> None:

@@ -8,12 +8,12 @@ The promises themselves are in :mod:`~aiop_core.testing.families`,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from aiop_core.capabilities import SharingRegistration
+from aiop_core.capabilities import Finding, SharingRegistration
 from aiop_core.contracts import (
     AdaptableRegistration,
     Backbone,
@@ -158,6 +158,8 @@ def _all_checks(
         checks += _zoo(cache(create))
     elif kind == "operation":
         checks.append(Check("a rule can be called", partial(_is_callable, create)))
+    elif kind == "requirement":
+        checks.append(Check("a requirement gives findings", partial(_gives_findings, create)))
     return _with_expectations(checks, expected_failures)
 
 
@@ -252,6 +254,15 @@ def _asks_a_question(registration: BaselineRegistration[Any]) -> None:
 def _is_callable(create: Callable[[], Any]) -> None:
     if not callable(rule := create()):
         raise ContractError(f"create gave a {type(rule).__name__}; a rule is a function of (recorder, call)")
+
+
+def _gives_findings(create: Callable[[], Any]) -> None:
+    found = create()()
+    if not isinstance(found, Sequence) or not found or not all(isinstance(item, Finding) for item in found):
+        raise ContractError(f"it gave {found!r}, expected a sequence of at least one aiop_core.capabilities.Finding")
+    for item in found:
+        if item.found is None and not item.advice:
+            raise ContractError(f"'{item.name}' is missing without advice; say what to do")
 
 
 def _creating_is_quiet(create: Callable[[], Any]) -> None:
