@@ -187,6 +187,31 @@ def test_undefined_scores_are_null_in_json(aiop, sources, tmp_path: Path) -> Non
     assert "–" in aiop(*RUN, "--count", 4, "--folds", 2, "--out", tmp_path).out
 
 
+class Double(reference.ReferenceTask):
+    """Measures two things in one training."""
+
+    metrics = (*reference.ReferenceTask.metrics, Metric("error", unit="px"))
+
+    def evaluate(self, model, *, device):
+        return {**super().evaluate(model, device=device), "error": float(model.body.levels[0].channels)}
+
+    def graphs(self, model):
+        return dict.fromkeys([m.name for m in self.metrics], *super().graphs(model).values())
+
+
+def test_all_metrics_of_a_task_are_told_and_any_can_be_predicted(aiop, sources, tmp_path: Path) -> None:
+    sources[0] = PluginSource("reference", "aiop-reference", "0.1", lambda: module_with(Double))
+    args = [*RUN, "--count", 4, "--folds", 2, "--out", tmp_path]
+    first = aiop(*args)
+    errors = [r.labels["error"] for r in LabelStore(tmp_path)]
+    assert f"error: {sum(errors) / 4:.4g} px on average, {min(errors):g} px to {max(errors):g} px" in first.out
+    assert "The same labels tell error; repeat with --metric" in first.out
+    assert '<button type="button">error</button>' in (tmp_path / "report.html").read_text()
+    again = json.loads(aiop(*args, "--metric", "error", "--json").out)
+    assert (again["labelled"], again["skipped"], again["metric"]) == (0, 4, "error")
+    assert again["measured"]["error"] == {"mean": sum(errors) / 4, "lowest": min(errors), "highest": max(errors)}
+
+
 class Constant(reference.ReferenceTask):
     def evaluate(self, model, *, device):
         return {self.metrics[0].name: 0.5}

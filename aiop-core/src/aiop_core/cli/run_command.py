@@ -121,15 +121,22 @@ def result_json(result: RunResult) -> dict[str, Any]:
         "failed": result.summary.failed,
         "evaluation": result.evaluation,
         "scores": result.comparison.scores,
+        "measured": {
+            metric.name: dict(zip(("mean", "lowest", "highest"), values, strict=True))
+            for metric, values in result.measured.items()
+        },
     }
 
 
 def print_result(result: RunResult) -> None:
     """The table of scores and where everything lies."""
     from aiop_core.cli.view import print_table
-    from aiop_core.pipeline.scores import SHOWN, score_text
+    from aiop_core.pipeline.scores import SHOWN, score_text, value_text
 
     metric = result.cache.metric
+    for one, values in result.measured.items():
+        mean, lowest, highest = (value_text(value, one) for value in values)
+        click.echo(f"{one.name}: {mean} on average, {lowest} to {highest}")
     print_table(
         f"{metric.name} of {len(result.cache)} architectures",
         ["predictor", *SHOWN.values()],
@@ -140,3 +147,6 @@ def print_result(result: RunResult) -> None:
     )
     click.echo(result.evaluation)
     click.echo(f"Report: {result.out / 'report.html'}\nPredictor: {result.out / 'predictor'}")
+    others = [one.name for one in result.measured if one != metric]
+    if others:
+        click.echo(f"The same labels tell {', '.join(others)}; repeat with --metric to predict one of them.")

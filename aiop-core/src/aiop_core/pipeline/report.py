@@ -40,6 +40,7 @@ class ReportRow:
         macs: multiply-adds for one input.
         params: parameters.
         predictions: by predictor name, in the metric's unit; absent where none was made.
+        others: what else the task measured, by metric name, in each one's unit.
     """
 
     spec: str
@@ -47,6 +48,7 @@ class ReportRow:
     macs: float
     params: float
     predictions: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class RunReport:
         evaluation: how the predictions were made, as a sentence.
         provenance: how the run was made: command, options, versions, seed, machine; texts,
             numbers, or mappings of them, shown under their keys.
+        others: the task's other metrics.
     """
 
     title: str
@@ -76,6 +79,7 @@ class RunReport:
     asks: Mapping[str, str]
     evaluation: str
     provenance: Mapping[str, Any]
+    others: Sequence[Metric] = ()
 
     @property
     def factor(self) -> float:
@@ -199,8 +203,8 @@ def _predicted(report: RunReport) -> str:
             Point(
                 factor * row.label,
                 factor * row.predictions[name],
-                f"{row.spec}\nmeasured {_number(row.label, report)}, "
-                f"predicted {_number(row.predictions[name], report)}",
+                f"{row.spec}\nmeasured {_number(row.label, report.metric)}, "
+                f"predicted {_number(row.predictions[name], report.metric)}",
             )
             for row in rows
         ]
@@ -218,7 +222,7 @@ def _labels(report: RunReport, front: Sequence[ReportRow]) -> str:
     size, word = _size_unit([row.macs for row in report.rows])
 
     def point(row: ReportRow) -> Point:
-        tip = f"{row.spec}\n{_number(row.label, report)} at {row.macs / size:.4g} {word} MACs"
+        tip = f"{row.spec}\n{_number(row.label, report.metric)} at {row.macs / size:.4g} {word} MACs"
         return Point(row.macs / size, report.factor * row.label, tip, marked=row in front)
 
     points, title = [point(row) for row in report.rows], f"{report.metric.name} ({report.unit})"
@@ -234,18 +238,20 @@ def _labels(report: RunReport, front: Sequence[ReportRow]) -> str:
 
 
 def _architectures(report: RunReport, front: Sequence[ReportRow]) -> str:
-    columns = [report.metric.name, "MACs (M)", "params (M)", *(f"{name}" for name in report.scores)]
+    others = [metric.name for metric in report.others]
+    columns = [report.metric.name, *others, "MACs (M)", "params (M)", *report.scores]
     head = "".join(f'<th><button type="button">{escape(name)}</button></th>' for name in ["spec", *columns])
     lines = []
     for row in report.rows:
         spec = escape(row.spec)
         marked = " marked" if row in front else ""
         cells = [f'<td class="spec{marked}" data-value="{spec}">{spec}</td>']
-        cells.append(_value_cell(row.label, _number(row.label, report)))
+        cells.append(_value_cell(row.label, _number(row.label, report.metric)))
+        cells += [_value_cell(value := row.others.get(m.name), _number(value, m)) for m in report.others]
         cells += [_value_cell(n, f"{n / 1e6:,.2f}") for n in (row.macs, row.params)]
         for name in report.scores:
             value = row.predictions.get(name)
-            cells.append(_value_cell(value, _number(value, report)))
+            cells.append(_value_cell(value, _number(value, report.metric)))
         lines.append(f"<tr>{''.join(cells)}</tr>")
     return (
         "<section><h2>All architectures</h2>"
@@ -294,11 +300,11 @@ def _is_number(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _number(value: float | None, report: RunReport) -> str:
+def _number(value: float | None, metric: Metric) -> str:
     """A metric value as the screen shows it."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{100 * value:.2f} %" if report.metric.unit == "fraction" else f"{value:.4g}"
+    return f"{100 * value:.2f} %" if metric.unit == "fraction" else f"{value:.4g}"
 
 
 def _span(low: float, high: float, digits: int) -> str:

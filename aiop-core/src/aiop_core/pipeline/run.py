@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aiop_core.contracts import Architecture, Executor, Family, Metric, Task
 from aiop_core.errors import OptionError, SplitError
+from aiop_core.metrics import Interval
 from aiop_core.options import options_dict, suggest
 from aiop_core.pipeline.calibrate import fitting
 from aiop_core.pipeline.collect import collect
@@ -191,13 +192,23 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run ends with: the labels, how each predictor did on them, and where things lie."""
+    """What a run ends with: the labels, how each predictor did on them, and where things lie.
+
+    Attributes:
+        out: the run folder.
+        cache: the labels and graphs that predictors learnt from.
+        comparison: how each predictor did.
+        summary: what was labelled in this run.
+        evaluation: how predictions were judged, as a sentence.
+        measured: mean, lowest and highest label of each of the task's metrics.
+    """
 
     out: Path
     cache: GraphCache
     comparison: Comparison
     summary: LabelSummary
     evaluation: str
+    measured: Mapping[Metric, Interval]
 
 
 def run(registry: PluginRegistry, whole: RunPlan, view: View) -> RunResult:
@@ -256,8 +267,16 @@ def run(registry: PluginRegistry, whole: RunPlan, view: View) -> RunResult:
         learn_trust(fit, cache.labelled, metric, seed=plan.seed, view=view),
     )
     save_predictor(plan.out / "predictor", learner, card, {metric.name: groups_of(cache.graphs)})
-    _write(plan, config, metric, cache, comparison, field, evaluation, origin)
-    return RunResult(plan.out, cache, comparison, done.summary, evaluation)
+    labels = {record.spec: record.labels for record in done.store}
+    others = [other for other in done.task.metrics if other.name != metric.name]
+    _write(plan, config, cache, comparison, field, evaluation, origin, labels, others)
+    measured = {m: _spread([values[m.name] for values in labels.values()]) for m in (metric, *others)}
+    return RunResult(plan.out, cache, comparison, done.summary, evaluation, measured)
+
+
+def _spread(values: Sequence[float]) -> Interval:
+    """Mean, lowest and highest."""
+    return sum(values) / len(values), min(values), max(values)
 
 
 def _too_few(count: int) -> SplitError:
@@ -267,14 +286,16 @@ def _too_few(count: int) -> SplitError:
 def _write(
     plan: LabelPlan,
     config: Mapping[str, Any],
-    metric: Metric,
     cache: GraphCache,
     comparison: Comparison,
     field: list[Contender],
     evaluation: str,
     origin: Mapping[str, Any],
+    labels: Mapping[str, Mapping[str, float]],
+    others: Sequence[Metric],
 ) -> None:
     """``results.json`` and ``report.html`` of the run folder."""
+    metric = cache.metric
     results = {
         "metric": metric.name,
         "labels": len(cache),
@@ -291,6 +312,7 @@ def _write(
             int(cache.macs[i]),
             int(cache.params[i]),
             {name: float(values[i]) for name, values in comparison.predicted.items()},
+            {other.name: labels[cache.specs[i]][other.name] for other in others},
         )
         for i in range(len(cache))
     ]
@@ -304,5 +326,6 @@ def _write(
         asks={c.name: c.asks for c in field},
         evaluation=evaluation,
         provenance={**origin, "options": config},
+        others=others,
     )
     write_report(plan.out / "report.html", report)
