@@ -1,0 +1,223 @@
+"""The task object: data, model, training and measure of ``detectron2`` put together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from aiop_core.capabilities import Bodies, Finding
+from aiop_core.contracts import Backbone, FitReport, Metric, NoOptions, Progress
+from aiop_core.errors import ContractError, OptionError
+from aiop_task_detectron2.assembly import DetectionModel, assemble, redraw
+from aiop_task_detectron2.config import SMALL_CHANNELS, input_size, settings_of
+from aiop_task_detectron2.data import Part, class_counts, open_data
+from aiop_task_detectron2.evaluation import METRICS, evaluate
+from aiop_task_detectron2.fixed_part import graphs
+from aiop_task_detectron2.loading import learnable
+from aiop_task_detectron2.options import PARTS, SYNTHETIC, Detectron2Options
+from aiop_task_detectron2.training import fit
+
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+
+    from aiop_core.graph.model import Graph
+    from aiop_task_detectron2.sharing_options import HeadOptions, SharedOptions
+
+
+class Detectron2Task:
+    """Detection and segmentation on detectron2; see :class:`~aiop_core.contracts.Task`.
+
+    Attributes:
+        options: as given.
+        parts: what is trained and measured, in the order of ``PARTS``.
+
+    Raises:
+        OptionError: if detectron2's config cannot be made of the options.
+    """
+
+    def __init__(self, options: Detectron2Options) -> None:
+        self.options = options
+        self.parts = tuple(part for part in PARTS if part in options.parts)
+        self.metrics: tuple[Metric, ...] = tuple(METRICS[part] for part in self.parts)
+        self.input_hw = (input_size(options), input_size(options))
+        self._settings = settings_of(options)
+        self._data: tuple[Part, Part] | None = None
+
+    @property
+    def data(self) -> tuple[Part, Part]:
+        """What is trained on and what measures, opened once.
+
+        Raises:
+            DataError: if the data are missing or not what they should be.
+        """
+        if self._data is None:
+            self._data = open_data(self.options)
+        return self._data
+
+    @property
+    def cfg(self) -> CfgNode:
+        """A copy of detectron2's config, with the data's numbers of classes.
+
+        Raises:
+            DataError: if they cannot be read.
+        """
+        cfg = self._settings.clone()
+        cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = class_counts(self.options, self._data)
+        return cfg
+
+    def fingerprint(self) -> str:
+        """The images and annotations, and the config file; see :class:`~aiop_core.capabilities.Fingerprinted`.
+
+        Raises:
+            DataError: if the data are missing or not what they should be.
+        """
+        marks = [] if self.options.data == SYNTHETIC else [part.mark for part in self.data]
+        config = [self._settings.dump()] if self.options.config_file is not None else []
+        return hashlib.sha256("\n".join(marks + config).encode()).hexdigest()[:16] if marks + config else ""
+
+    def prepare(self) -> None:
+        """Draw, or find, everything that is needed, so that what is missing is told before anything is trained."""
+        self.data  # noqa: B018 # opened for its errors
+
+    def check_data(self) -> Sequence[Finding]:
+        """What of COCO is there; see :class:`~aiop_core.capabilities.Checking`."""
+        from aiop_task_detectron2.check import find_data
+
+        return find_data(self.options)
+
+    def draw_data(self, path: Path, *, count: int) -> None:
+        """A contact sheet with what is annotated.
+
+        Raises:
+            DataError: if there is nothing to draw, or it cannot be written.
+        """
+        from aiop_task_detectron2.check import draw_data
+
+        draw_data(self.options, path, count=count)
+
+    def model(
+        self, backbone: Backbone, *, cfg: CfgNode | None = None, head_widths: Sequence[int] | None = None
+    ) -> DetectionModel:
+        """The backbone with the feature pyramid and all heads.
+
+        Args:
+            backbone: any.
+            cfg: in place of the task's.
+            head_widths: in place of the option.
+
+        Raises:
+            ContractError: if the backbone is not a module.
+            OptionError: if the pyramid cannot be built on its levels.
+        """
+        o = self.options
+        return assemble(
+            cfg or self.cfg,
+            backbone,
+            parts=self.parts,
+            freeze=0 if o.freeze is None and o.data == SYNTHETIC else o.freeze,
+            channels=SMALL_CHANNELS if o.channels is None and o.data == SYNTHETIC else o.channels,
+            widths=o.head_widths if head_widths is None else head_widths,
+            box_proposals=o.box_proposals,
+            mask_proposals=o.mask_proposals,
+        )
+
+    def train(self, model: nn.Module, *, seed: int, device: str, progress: Progress) -> None:
+        """Draw the heads' weights from ``seed``, then train them and the backbone together.
+
+        Raises:
+            LabelError: if the loss is not finite any more, or the GPU has too little memory.
+        """
+        whole = detection_model(model)
+        redraw(whole, seed)
+        fit(
+            whole.detector,
+            learnable(self.data[0].records, self.cfg),
+            self.cfg,
+            seed=seed,
+            device=device,
+            gpus=self.options.gpus,
+            progress=progress,
+        )
+
+    def reads_latents(self, options: HeadOptions) -> bool:
+        """Never: those of detection's large images would fill disks."""
+        return False
+
+    def collect_latents(
+        self, bodies: Bodies, out: Path, options: NoOptions, *, device: str, progress: Progress
+    ) -> None:
+        """Nothing would read them.
+
+        Raises:
+            OptionError: always.
+        """
+        raise OptionError(
+            "the task 'detectron2' has no use for latents, which would fill disks: 'aiop head' draws features while it "
+            "trains; leave this step out"
+        )
+
+    def train_head(
+        self,
+        bodies: Bodies,
+        latents: Path | None,
+        out: Path,
+        options: HeadOptions,
+        *,
+        seed: int,
+        device: str,
+        progress: Progress,
+    ) -> FitReport:
+        """See :func:`aiop_task_detectron2.shared_head.train_head`."""
+        from aiop_task_detectron2.shared_head import train_head
+
+        return train_head(self, bodies, out, options, seed=seed, device=device, progress=progress)
+
+    def attach(self, backbone: Backbone, head: Path) -> nn.Module:
+        """See :func:`aiop_task_detectron2.shared_head.attach`."""
+        from aiop_task_detectron2.shared_head import attach
+
+        return attach(self, backbone, head)
+
+    def finetune(self, model: nn.Module, options: SharedOptions, *, seed: int, device: str, progress: Progress) -> None:
+        """See :func:`aiop_task_detectron2.shared_head.finetune`."""
+        from aiop_task_detectron2.shared_head import finetune
+
+        finetune(self, detection_model(model), options, seed=seed, device=device, progress=progress)
+
+    def evaluate(self, model: nn.Module, *, device: str) -> Mapping[str, float]:
+        """The metric of each part, by detectron2's own evaluators.
+
+        Raises:
+            LabelError: if a metric is not defined on the images, or the GPU has too little memory.
+        """
+        return self.evaluate_in_detail(model, device=device)[0]
+
+    def evaluate_in_detail(self, model: nn.Module, *, device: str) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """As ``evaluate``, and beside it all that the evaluators say, such as each class.
+
+        Raises:
+            LabelError: as ``evaluate``.
+        """
+        val = self.data[1]
+        detector = detection_model(model).detector
+        return evaluate(detector, val.records, val.name, self.cfg, self.parts, device=device)
+
+    def graphs(self, model: nn.Module) -> Mapping[str, Graph]:
+        """For each part the graph of body, pyramid and the heads that it needs, at ``input_hw``."""
+        found = graphs(detection_model(model), self.input_hw)
+        return {METRICS[part].name: found[part] for part in self.parts}
+
+
+def detection_model(model: nn.Module) -> DetectionModel:
+    """The model as what ``model()`` makes.
+
+    Raises:
+        ContractError: if it is something else.
+    """
+    if not isinstance(model, DetectionModel):
+        raise ContractError(f"the model is a {type(model).__name__}; give what model() made")
+    return model
