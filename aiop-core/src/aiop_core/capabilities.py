@@ -33,8 +33,11 @@ __all__ = [
     "Detailed",
     "Finding",
     "Fingerprinted",
+    "Itemised",
     "Lesson",
+    "Piece",
     "Population",
+    "Preparing",
     "Requirement",
     "Sharing",
     "SharingRegistration",
@@ -286,6 +289,41 @@ class Teaching(Task, Protocol):
 
     def lesson(self) -> Lesson:
         """Its training images and its loss."""
+        ...
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one piece of a model costs.
+
+    Attributes:
+        macs: multiply-adds of one use.
+        params: counted once, however often it is used.
+        count: uses for one image, such as a detector's proposals.
+    """
+
+    macs: int
+    params: int
+    count: int = 1
+
+
+class Itemised(Task, Protocol):
+    """A task that can say what each piece of its models costs; ``aiop profile`` keeps it."""
+
+    def pieces(self, model: nn.Module) -> Mapping[str, Mapping[str, Piece]]:
+        """For each metric's name the pieces by name, which add up to the cost of that metric's graph."""
+        ...
+
+
+class Preparing(Task, Protocol):
+    """A task that makes something of its data before it can read them, which may take long."""
+
+    def prepare_data(self, *, progress: Progress) -> None:
+        """Make what is missing; what is there already is not made again, and a killed preparation is gone on with.
+
+        Raises:
+            DataError: if what it is made of is missing, or there is no room.
+        """
         ...
 
 

@@ -12,6 +12,11 @@ from aiop_core.cli.group import App
 from aiop_core.cli.plugin_options import PluginCommand, config_option, plugin_option, selection
 from aiop_core.errors import ContractError
 
+_PREPARE_EXAMPLES = """\b
+Examples:
+  aiop data prepare NAME --data-dir data
+"""
+
 _CHECK_EXAMPLES = """\b
 Examples:
   aiop data check NAME --data-dir data
@@ -30,7 +35,7 @@ class _TaskFirst(PluginCommand):
 
 @click.group("data")
 def command() -> None:
-    """See what of a task's data is there."""
+    """See what of a task's data is there, and prepare it."""
 
 
 @command.command("check", cls=_TaskFirst, kinds=("task",), options_metavar="TASK [OPTIONS]", epilog=_CHECK_EXAMPLES)
@@ -78,3 +83,22 @@ def check(ctx: click.Context, /, draw: Path | None, examples: int, as_json: bool
         click.echo(f"{draw} shows what is annotated", err=as_json)
     if missing:
         raise click.exceptions.Exit(1)
+
+
+@command.command("prepare", cls=_TaskFirst, kinds=("task",), options_metavar="TASK [OPTIONS]", epilog=_PREPARE_EXAMPLES)
+@plugin_option("task", "Whose data; the same as TASK.")
+@config_option
+@click.pass_context
+def prepare(ctx: click.Context, /) -> None:
+    """Make what a task makes of its data, and make sure that everything is there.
+
+    Commands that train do so at their beginning. A killed preparation goes on where it stopped.
+    """
+    from aiop_core.cli.view import open_view
+    from aiop_core.pipeline.prepare import prepare as prepare_data
+
+    chosen = selection(ctx, "task")
+    app: App = ctx.find_root().obj
+    with open_view() as view:
+        prepare_data(app.registry.make(chosen), view)
+    click.echo(f"the data of task '{chosen.name}' are ready")

@@ -15,6 +15,7 @@ from aiop_core.contracts import Architecture, Backbone, Executor, Family, InProc
 from aiop_core.errors import AiopError, ContractError, DataError, LabelError, StoreError, WeightsError
 from aiop_core.graph.cost import cost
 from aiop_core.pipeline.initialisation import architecture_seed, initialisation
+from aiop_core.pipeline.prepare import prepare
 from aiop_core.pipeline.provenance import versions
 from aiop_core.pipeline.view import View
 from aiop_core.records.record import Record
@@ -191,7 +192,7 @@ def label_architectures(
         view.say(f"{len(summary.skipped)} of {len(architectures)} architectures are labelled already: skipped")
     if not pending:
         return summary
-    labeller.task.prepare()
+    prepare(labeller.task, view)
     progress = view.stage("architectures")
     progress(len(summary.skipped), len(architectures))
 

@@ -18,6 +18,9 @@ from aiop_core.plugins import PluginRegistry, Selection
 from aiop_core.records.record import Record
 from aiop_core.records.store import LabelStore
 
+PIECES = "cost/"
+"""What details are of a piece, as ``cost/METRIC/PIECE/macs``; see :class:`~aiop_core.capabilities.Itemised`."""
+
 
 @dataclass(frozen=True)
 class RunProfiler:
@@ -39,7 +42,7 @@ class RunProfiler:
 
     def unknown(self, record: Record) -> bool:
         """Whether something is left to count."""
-        return record.body is None or bool(self._unscored(record))
+        return record.body is None or bool(self._unscored(record)) or self._lacks_pieces(record)
 
     def profile(self, record: Record, *, again: bool) -> Record:
         """The record with what it lacks; with everything counted anew if ``again``.
@@ -52,6 +55,8 @@ class RunProfiler:
             record = replace(record, costs={name: cost(graph) for name, graph in record.graphs.items()})
         if again or record.body is None:
             record = replace(record, body=self._body(record.spec))
+        if self._lacks_pieces(record) or (again and self._itemised):
+            record = replace(record, details={**record.details, **self._pieces(record.spec)})
         names = list(self.profilers) if again else self._unscored(record)
         return self._scored(record, names) if names else record
 
@@ -66,6 +71,26 @@ class RunProfiler:
         with torch.device("meta"):  # a graph needs no weights
             body: Any = self.family.backbone(self.family.parse(spec))
         return cost(trace(body, (3, *self.task.input_hw)))
+
+    @property
+    def _itemised(self) -> bool:
+        return hasattr(self.task, "pieces")
+
+    def _lacks_pieces(self, record: Record) -> bool:
+        return self._itemised and not any(name.startswith(PIECES) for name in record.details)
+
+    def _pieces(self, spec: str) -> dict[str, float]:
+        import torch
+
+        task: Any = self.task
+        with torch.device("meta"):
+            model = task.model(self.family.backbone(self.family.parse(spec)))
+        return {
+            f"{PIECES}{metric}/{name}/{key}": float(getattr(piece, key))
+            for metric, pieces in task.pieces(model).items()
+            for name, piece in pieces.items()
+            for key in ("macs", "params", "count")
+        }
 
     def _scored(self, record: Record, names: Sequence[str]) -> Record:
         with initialisation(architecture_seed(self.seed, record.spec)):
@@ -211,10 +236,21 @@ def profile_json(store: LabelStore) -> list[dict[str, Any]]:
             "body": plain(record.body),
             "head": {metric: plain(record.head(metric)) for metric in record.costs},
             "whole": {metric: plain(counted) for metric, counted in record.costs.items()},
+            "pieces": _pieces(record),
             "scores": dict(record.scores),
         }
         for record in sorted(store, key=lambda r: r.spec)
     ]
+
+
+def _pieces(record: Record) -> dict[str, dict[str, dict[str, int]]]:
+    """By metric and piece: MACs of one use, parameters, and uses for an image."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for name, value in record.details.items():
+        if name.startswith(PIECES):
+            metric, piece, key = name.removeprefix(PIECES).split("/")
+            found.setdefault(metric, {}).setdefault(piece, {})[key] = int(value)
+    return found
 
 
 def profile_rows(store: LabelStore) -> list[tuple[str, list[float]]]:
@@ -229,5 +265,11 @@ def profile_rows(store: LabelStore) -> list[tuple[str, list[float]]]:
         for part, counted_parts in rows
         for what, key in (("million MACs", "macs"), ("million parameters", "params"))
     ]
+    itemised = [_pieces(record) for record in known]
+    for metric, pieces in itemised[0].items() if itemised else ():
+        for piece, one in pieces.items():
+            times = f", each of {one['count']}" if one["count"] > 1 else ""
+            macs = [each[metric][piece]["macs"] / 1e6 for each in itemised if piece in each.get(metric, {})]
+            counts.append((f"{piece} of {metric}{times}: million MACs", macs))
     scores = dict.fromkeys(name for record in store for name in record.scores)
     return counts + [(name, [r.scores[name] for r in store if name in r.scores]) for name in scores]

@@ -14,6 +14,7 @@ from aiop_core.contracts import FitReport
 from aiop_core.errors import DataError, OptionError, WeightsError
 from aiop_core.options import options_dict
 from aiop_core.pipeline.bodies import DrawnBodies
+from aiop_core.pipeline.prepare import prepare
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
@@ -88,7 +89,7 @@ def collect_latents(registry: PluginRegistry, plan: SharePlan, view: View) -> No
     folder = StepFolder(plan.out, "latents", plan.identity | fingerprints(family, task), _origin(plan))
     with folder.claimed(view.say) as unfinished:
         if unfinished:
-            task.prepare()
+            prepare(task, view)
             bodies = DrawnBodies(plan.family.name, family, seed=plan.seed)
             task.collect_latents(bodies, plan.out, plan.options, device=plan.device, progress=view.stage("latents"))
             write_json(plan.out / "options.json", plan.config("latents"))
@@ -123,7 +124,7 @@ def train_head(registry: PluginRegistry, plan: SharePlan, latents: Path | None, 
     folder = StepFolder(plan.out, "head", identity, _origin(plan))
     with folder.claimed(view.say) as unfinished:
         if unfinished:
-            task.prepare()
+            prepare(task, view)
             report: FitReport = task.train_head(
                 DrawnBodies(plan.family.name, family, seed=plan.seed),
                 latents,

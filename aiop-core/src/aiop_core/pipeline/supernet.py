@@ -11,6 +11,7 @@ from aiop_core.capabilities import Lesson
 from aiop_core.contracts import FitReport
 from aiop_core.errors import OptionError
 from aiop_core.options import options_dict
+from aiop_core.pipeline.prepare import prepare
 from aiop_core.pipeline.provenance import provenance
 from aiop_core.pipeline.shared_head import fingerprints
 from aiop_core.pipeline.view import View
@@ -67,7 +68,7 @@ def train_supernet(registry: PluginRegistry, plan: SupernetPlan, view: View) -> 
     if not hasattr(family, "train_supernet"):
         raise OptionError(f"the family '{plan.family.name}' cannot train shared weights; name another")
     task = registry.make(plan.task) if plan.task else None
-    lesson = _lesson(task, plan.task.name) if plan.task else None
+    lesson = _lesson(task, plan.task.name, view) if plan.task else None
     origin = provenance() | {"device": plan.device}
     folder = StepFolder(plan.out, "supernet", plan.identity | fingerprints(family, task), origin)
     with folder.claimed(view.say):  # a finished one, too: the family knows best what is left to do
@@ -78,12 +79,12 @@ def train_supernet(registry: PluginRegistry, plan: SupernetPlan, view: View) -> 
     return dict(report.values)
 
 
-def _lesson(task: Any, name: str) -> Lesson:
+def _lesson(task: Any, name: str, view: View) -> Lesson:
     if not hasattr(task, "lesson"):
         raise OptionError(
             f"shared weights cannot be trained on the task '{name}'; name another, "
             "or what the family's own options learn from"
         )
-    task.prepare()
+    prepare(task, view)
     lesson: Lesson = task.lesson()
     return lesson
