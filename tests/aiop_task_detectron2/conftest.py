@@ -1,6 +1,7 @@
 """Real detectron2 where there is one, and a small body with levels as mobile networks have them."""
 
 import os
+import shutil
 
 import pytest
 import torch
@@ -78,3 +79,32 @@ class TinyBody(nn.Module):
 def tiny_body():
     """``tiny_body(levels)`` makes a body."""
     return TinyBody
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory):
+    """``quick(…)``: options of a few small drawn images, or changed ones."""
+    small = {
+        "train_images": 6,
+        "val_images": 3,
+        "input_size": 64,
+        "iterations": 2,
+        "batch": 2,
+        "channels": 16,
+        "cache_dir": tmp_path_factory.mktemp("cache"),
+    }
+    return lambda **changes: Detectron2Options(**small | changes)
+
+
+@pytest.fixture(scope="session")
+def drawn(quick):
+    """The folder that holds ``coco/`` with the images of ``quick()``, in COCO's layout; nobody may change it."""
+    from aiop_task_detectron2.data import splits_of
+
+    return splits_of(quick())[0].images.parents[1]
+
+
+@pytest.fixture
+def coco(drawn, tmp_path):
+    """A copy of it that a test may change."""
+    return shutil.copytree(drawn, tmp_path / "data")

@@ -19,6 +19,9 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.parent.name for path in ROOT.glob("aiop-*/pyproject.toml"))
 
+ON_NO_INDEX = {"aiop-task-detectron2": {"detectron2"}}
+"""What a distribution imports and cannot require, as it is compiled for the torch at hand."""
+
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 site, package = sys.argv[1:]
@@ -126,7 +129,7 @@ def test_wheel_holds_the_package_and_nothing_else(name, wheels):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_wheel_imports_with_its_own_dependencies_only(name, wheels, tmp_path):
-    assert import_alone(name, all_extras(name), wheels, tmp_path) == set()
+    assert import_alone(name, all_extras(name), wheels, tmp_path) == ON_NO_INDEX.get(name, set())
 
 
 def test_core_without_extras_misses_only_what_they_bring(wheels, tmp_path):
@@ -167,7 +170,7 @@ def test_every_import_is_declared(name):
     project = tomllib.loads((ROOT / name / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     sources = [p.read_text(encoding="utf-8") for p in (ROOT / name / "src").rglob("*.py")]
     declared = requirements(name, project.get("optional-dependencies", {}))
-    assert set(undeclared(sources, declared, package(name))) == set()
+    assert set(undeclared(sources, declared, package(name))) == ON_NO_INDEX.get(name, set())
 
 
 def test_undeclared_imports_are_seen(wheels, tmp_path):

@@ -11,7 +11,7 @@ from aiop_coco.sheet import draw
 from aiop_coco.splits import PUBLISHED
 from aiop_core.capabilities import Finding
 from aiop_core.errors import DataError, OptionError
-from aiop_task_detectron2.config import boxes, semantic
+from aiop_task_detectron2.config import semantic
 from aiop_task_detectron2.data import ROOT, coco_root, open_data, splits_of, with_stuff
 from aiop_task_detectron2.options import COCO, SYNTHETIC, Detectron2Options
 
@@ -28,7 +28,7 @@ def find_data(options: Detectron2Options) -> Sequence[Finding]:
         advice = f"give the folder that holds coco/ (--data-dir, or the variable {ROOT}); published at {PUBLISHED}"
         return [*found, Finding("coco", Path("coco"), None, advice, required=options.data == COCO)]
     wanted = options.data == COCO
-    return [*found, *find_coco(root, things=wanted and boxes(options.parts), stuff=wanted and stuff)]
+    return [*found, *find_coco(root, things=wanted, stuff=wanted and stuff)]
 
 
 def _of_the_catalogue(options: Detectron2Options) -> Sequence[Finding]:

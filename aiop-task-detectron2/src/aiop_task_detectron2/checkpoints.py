@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,74 +11,78 @@ import torch
 from torch import nn
 
 from aiop_core.errors import DataError
+from aiop_core.records.whole_files import replacing
+from aiop_task_detectron2.config import deciding
 from aiop_task_detectron2.training import Training
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
 
 
+@dataclass(frozen=True)
 class Checkpoint:
-    """A file that one training is kept in, found again by what decides the training's result.
+    """The file of one training; there is one until that is measured.
 
-    Args:
-        folder: of all such files.
-        detector: before the first step.
-        cfg: of the training.
-        seed: of the training.
-        data: what the images and annotations are.
-        every: steps between two of them; 0 keeps none.
+    Attributes:
+        path: named by what decides the training's result.
+        every: steps between two writings.
     """
 
-    def __init__(self, folder: Path, detector: nn.Module, cfg: CfgNode, seed: int, data: str, every: int) -> None:
-        self._detector, self._every = detector, every
-        if every:
-            decides = hashlib.sha256(f"{cfg.dump()}{seed}{data}".encode())
-            for name, tensor in detector.state_dict().items():
-                decides.update(name.encode())
-                decides.update(tensor.cpu().numpy().tobytes())
-            self._file = folder / f"{decides.hexdigest()[:24]}.pth"
+    path: Path
+    every: int
 
     def resume(self, training: Training) -> None:
-        """Bring the detector and its training where they were, if they are kept."""
-        if not self._every or not self._file.is_file():
+        """Bring the training where it was, if that is kept.
+
+        Raises:
+            DataError: if the file is damaged.
+        """
+        if not self.path.is_file():
             return
         try:
-            state = torch.load(self._file, weights_only=True, map_location="cpu")
-        except (OSError, RuntimeError, EOFError, ValueError) as error:
-            raise DataError(f"{self._file} is damaged ({error}); delete it, and the training starts anew") from error
-        self._detector.load_state_dict(state["detector"])
-        training.optimiser.load_state_dict(state["optimiser"])
-        training.scheduler.load_state_dict(state["scheduler"])
-        training.step = state["step"]
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            training.restore(state)
+        except Exception as error:  # what a damaged file raises depends on where it is damaged
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"{self.path} is damaged ({reason}); delete it to train from the beginning") from error
 
     def keep(self, training: Training) -> None:
-        """Write everything, if it is time to.
+        """Write it, every so many steps and after the last.
 
         Raises:
             DataError: if there is no room.
         """
-        if not self._every or training.step % self._every:
+        if training.step % self.every and training.step < training.last:
             return
-        part = self._file.with_suffix(".part")
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(
-                {
-                    "detector": self._detector.state_dict(),
-                    "optimiser": training.optimiser.state_dict(),
-                    "scheduler": training.scheduler.state_dict(),
-                    "step": training.step,
-                },
-                part,
-            )
-            part.replace(self._file)
-        except (OSError, RuntimeError) as error:
-            part.unlink(missing_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self.path) as part:
+                torch.save(training.state(), part)
+        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
             raise DataError(
-                f"{self._file} cannot be written ({error}); make room, or name another folder (--cache-dir)"
+                f"{self.path} cannot be written ({error}); make room and repeat the command, or name another folder "
+                "(--cache-dir)"
             ) from error
 
     def forget(self) -> None:
-        """The training is over."""
-        if self._every:
-            self._file.unlink(missing_ok=True)
+        """Remove it."""
+        self.path.unlink(missing_ok=True)
+
+
+def checkpoint_of(folder: Path, detector: nn.Module, cfg: CfgNode, seed: int, data: str) -> Checkpoint | None:
+    """Of a training that begins; none if it is short.
+
+    Args:
+        folder: of all such files.
+        detector: with its first weights.
+        cfg: of the training; ``SOLVER.CHECKPOINT_PERIOD`` are the steps between two writings.
+        seed: of the training.
+        data: says which images it learns from, and of what annotations.
+    """
+    every = cfg.SOLVER.CHECKPOINT_PERIOD
+    if not 0 < every < cfg.SOLVER.MAX_ITER:
+        return None
+    digest = hashlib.sha256(f"{deciding(cfg)}{seed}{data}".encode())
+    for name, tensor in detector.state_dict().items():
+        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+    return Checkpoint(folder / "trainings" / f"{digest.hexdigest()[:24]}.pt", every)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import difflib
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import getitem
 from typing import TYPE_CHECKING, Any
 
 from aiop_core.errors import OptionError
+from aiop_task_detectron2.evaluation import quiet
+from aiop_task_detectron2.fixed_part import heads_of
 from aiop_task_detectron2.options import SYNTHETIC, Detectron2Options
 
 if TYPE_CHECKING:
@@ -79,6 +83,18 @@ SMALL: Mapping[str, Any] = {
 SMALL_CHANNELS = 64
 """Of the feature pyramid on drawn images."""
 
+LEFT: Mapping[str, Any] = {
+    "SOLVER.AMP.ENABLED": False,
+    "TEST.AUG.ENABLED": False,
+    "DATALOADER.SAMPLER_TRAIN": "TrainingSampler",
+    "MODEL.LOAD_PROPOSALS": False,
+    "MODEL.KEYPOINT_ON": False,
+}
+"""What the task does not do, and the values that say so; with others a label would not be what was asked for."""
+
+SAVE_EVERY = 1000
+"""Steps between two checkpoints of a training; detectron2's 5000 are hours of one on few GPUs."""
+
 REAL_SIZE, SMALL_SIZE = 1024, 96
 """Height and width that graphs are traced at; the paper's code has 1024."""
 
@@ -87,7 +103,8 @@ def settings_of(options: Detectron2Options) -> CfgNode:
     """The whole config that the options ask for, all but the numbers of classes, which the data say.
 
     Raises:
-        OptionError: if a key does not exist, a value is of another type, or the config file is not one.
+        OptionError: if a key does not exist, a value is of another type or asks for what the task does not do, the
+            config file is not one, or there are no parts.
     """
     from detectron2.config import get_cfg
 
@@ -100,6 +117,7 @@ def settings_of(options: Detectron2Options) -> CfgNode:
         cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MAX_SIZE_TRAIN = (size,), size
         cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = size, size
     cfg.DATALOADER.NUM_WORKERS = (0 if drawn else 4) if options.workers is None else options.workers
+    cfg.SOLVER.CHECKPOINT_PERIOD = SAVE_EVERY
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = not semantic(options.parts)  # as the paper's two files have it
     if options.config_file is not None:
         _merge_file(cfg, options)
@@ -107,11 +125,23 @@ def settings_of(options: Detectron2Options) -> CfgNode:
         "SOLVER.MAX_ITER": options.iterations,
         "SOLVER.IMS_PER_BATCH": options.batch,
         "SOLVER.BASE_LR": options.lr,
+        "SOLVER.CHECKPOINT_PERIOD": options.save_every,
     }
     cfg.merge_from_list(_pairs({key: value for key, value in chosen.items() if value is not None}))
     _merge_overrides(cfg, options.overrides)
-    cfg.MODEL.MASK_ON = masks(options.parts)
+    cfg.MODEL.MASK_ON = "mask" in heads_of(options.parts)
+    for key, value in LEFT.items():
+        if (asked := _value(cfg, key)) != value:
+            raise OptionError(f"{key} is {asked!r}, which this task does not do; leave it {value!r}")
     return cfg
+
+
+def deciding(cfg: CfgNode) -> str:
+    """What of a config can change a label, as text."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.DATALOADER.NUM_WORKERS = cfg.SOLVER.CHECKPOINT_PERIOD = 0
+    return str(cfg.dump())
 
 
 def input_size(options: Detectron2Options) -> int:
@@ -120,18 +150,17 @@ def input_size(options: Detectron2Options) -> int:
 
 
 def boxes(parts: Sequence[str]) -> bool:
-    """Whether something besides semantic classes is found."""
-    return any(part != "sem_seg" for part in parts)
-
-
-def masks(parts: Sequence[str]) -> bool:
-    """Whether each thing gets a mask; with semantic classes it must, as detectron2 always combines them."""
-    return "inst_seg" in parts or (boxes(parts) and semantic(parts))
+    """Whether things are found."""
+    return "rpn" in heads_of(parts)
 
 
 def semantic(parts: Sequence[str]) -> bool:
     """Whether each pixel gets a class."""
-    return "sem_seg" in parts or "pan_seg" in parts
+    return "semantic" in heads_of(parts)
+
+
+def _value(cfg: CfgNode, key: str) -> Any:
+    return reduce(getitem, key.split("."), cfg)
 
 
 def _pairs(values: Mapping[str, Any]) -> list[Any]:
@@ -143,10 +172,11 @@ def _merge_file(cfg: CfgNode, options: Detectron2Options) -> None:
     import yaml
 
     try:
-        cfg.merge_from_file(str(options.config_file))
+        with quiet():
+            cfg.merge_from_file(str(options.config_file), allow_unsafe=False)
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"config_file {options.config_file} cannot be read: {error}") from error
-    except (KeyError, ValueError, AssertionError, AttributeError, yaml.YAMLError) as error:
+    except (KeyError, ValueError, TypeError, AssertionError, AttributeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise OptionError(
             f"config_file {options.config_file} is no config of detectron2's this version reads: {reason}"

@@ -16,11 +16,12 @@ from aiop_coco.drawn import default_cache, drawn_set
 from aiop_coco.mark import mark
 from aiop_coco.panoptic import prepare_stuff
 from aiop_coco.splits import CocoSplit, coco2017
-from aiop_core.contracts import silent
+from aiop_core.contracts import Progress, silent
 from aiop_core.errors import DataError, OptionError
 from aiop_core.options import suggest
 from aiop_task_detectron2.config import boxes, input_size, semantic
 from aiop_task_detectron2.evaluation import quiet
+from aiop_task_detectron2.loading import has_things
 from aiop_task_detectron2.options import COCO, SYNTHETIC, Detectron2Options
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ ROOT = "DETECTRON2_DATASETS"
 
 IGNORED = 255
 """Semantic class of pixels that count nowhere, as detectron2 writes them."""
+
+_METADATA = ("ignore_label", "panoptic_json", "panoptic_root")
+"""What detectron2's evaluators of semantic classes read there beside the classes, the latter two of ``pan_seg``."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,10 @@ class Part:
     mark: str
 
 
-def open_data(options: Detectron2Options) -> tuple[Part, Part]:
+def open_data(options: Detectron2Options, progress: Progress = silent) -> tuple[Part, Part]:
     """The data to train on and those to measure on, with all that the options' parts need.
+
+    What can be made of others is made: drawn images, and semantic masks.
 
     Raises:
         DataError: naming what is missing, where it should lie and how to get it.
@@ -60,18 +66,18 @@ def open_data(options: Detectron2Options) -> tuple[Part, Part]:
     for module in options.modules:
         _import(module)
     if options.data in {SYNTHETIC, COCO}:
-        splits = splits_of(options)
+        splits = splits_of(options, progress)
         categories = read_categories(*splits)
-        train, val = (_ours(split, categories, options) for split in splits)
+        train, val = (_ours(split, categories, options, progress) for split in splits)
     else:
-        train, val = (_of_the_catalogue(name) for name in _names(options.data))
+        train, val = (_of_the_catalogue(name, options) for name in _names(options.data))
     for part in (train, val):
         _require_annotations(part, options)
     _require_same_classes(train, val, options)
     return train, val
 
 
-def splits_of(options: Detectron2Options) -> tuple[CocoSplit, CocoSplit]:
+def splits_of(options: Detectron2Options, progress: Progress = silent) -> tuple[CocoSplit, CocoSplit]:
     """Where the drawn images or COCO lie; draws the former.
 
     Raises:
@@ -85,6 +91,7 @@ def splits_of(options: Detectron2Options) -> tuple[CocoSplit, CocoSplit]:
             val=options.val_images,
             size=input_size(options),
             seed=options.data_seed,
+            progress=progress,
         )
     root = coco_root(options)
     if root is None:
@@ -101,8 +108,11 @@ def coco_root(options: Detectron2Options) -> Path | None:
 def _import(module: str) -> None:
     try:
         importlib.import_module(module)
-    except ImportError as error:
-        raise OptionError(f"modules names {module}, which cannot be imported: {error}") from error
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise OptionError(
+            f"modules names {module}, which cannot be imported ({reason}); mend it, or let PYTHONPATH name its folder"
+        ) from error
 
 
 def _names(text: str) -> tuple[str, str]:
@@ -120,22 +130,22 @@ def _names(text: str) -> tuple[str, str]:
     return names[0], names[1]
 
 
-def _ours(split: CocoSplit, categories: Categories, options: Detectron2Options) -> Part:
+def _ours(split: CocoSplit, categories: Categories, options: Detectron2Options, progress: Progress) -> Part:
     """Put a split into the catalogue, once, and read it."""
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     stuff = semantic(options.parts)
     if stuff:
-        split = with_stuff(split, options.cache_dir or default_cache())
+        split = with_stuff(split, options.cache_dir or default_cache(), progress)
     identity = mark(split)
-    name = f"aiop_{split.name}_{identity[:12]}{'_stuff' if stuff else ''}"
+    name = f"aiop_{split.name}_{hashlib.sha256(f'{identity} {stuff} {split}'.encode()).hexdigest()[:12]}"
     if name not in DatasetCatalog.list():
         DatasetCatalog.register(name, lambda: _read(split, name, stuff=stuff))
         MetadataCatalog.get(name).set(**_metadata(split, categories, stuff=stuff))
     return Part(name, DatasetCatalog.get(name), MetadataCatalog.get(name), identity)
 
 
-def with_stuff(split: CocoSplit, cache: Path) -> CocoSplit:
+def with_stuff(split: CocoSplit, cache: Path, progress: Progress = silent) -> CocoSplit:
     """The split with semantic masks; where they are missing they are made of the panoptic ones, in ``cache``.
 
     Raises:
@@ -144,15 +154,20 @@ def with_stuff(split: CocoSplit, cache: Path) -> CocoSplit:
     if split.stuff_masks is not None and split.stuff_masks.is_dir():
         return split
     out = cache / f"panoptic_stuff_{split.name}_{mark(split)[:12]}"
-    prepare_stuff(split, out, silent)
+    prepare_stuff(split, out, progress, workers=os.cpu_count() or 1)
     return replace(split, stuff_masks=out)
 
 
 def _read(split: CocoSplit, name: str, *, stuff: bool) -> list[dict[str, Any]]:
     from detectron2.data.datasets import load_coco_json
 
-    with quiet():
-        records: list[dict[str, Any]] = load_coco_json(str(split.part("instances")), str(split.part("images")), name)
+    path, images = split.part("instances"), split.part("images")
+    try:
+        with quiet():
+            records: list[dict[str, Any]] = load_coco_json(str(path), str(images), name)
+    except (AssertionError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path} is not as detectron2 wants it ({reason}); replace it by the original") from error
     if stuff:
         masks = split.part("stuff_masks")
         for record in records:
@@ -178,21 +193,42 @@ def _metadata(split: CocoSplit, categories: Categories, *, stuff: bool) -> Mappi
     return known
 
 
-def _of_the_catalogue(name: str) -> Part:
+def _of_the_catalogue(name: str, options: Detectron2Options) -> Part:
     """A data set that detectron2, or a module that the user named, has registered."""
     from detectron2.data import DatasetCatalog, MetadataCatalog
 
     try:
         with quiet():
             records: list[dict[str, Any]] = DatasetCatalog.get(name)
-    except (OSError, AssertionError, KeyError, ValueError) as error:
+    except Exception as error:  # of a function that may be anybody's
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise DataError(
-            f"data set {name} of detectron2's catalogue cannot be read: {' '.join(str(error).split())}; builtin ones "
-            f"lie where the variable {ROOT} says, now {os.environ.get(ROOT, 'datasets')}"
+            f"data set {name} of detectron2's catalogue cannot be read ({reason}); builtin ones lie where the variable "
+            f"{ROOT} says, now {os.environ.get(ROOT, 'datasets')}"
         ) from error
     told = [[Path(r["file_name"]).name, r.get("height"), r.get("width"), _plain(r.get("annotations"))] for r in records]
     identity = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
-    return Part(name, records, MetadataCatalog.get(name), identity)
+    metadata = MetadataCatalog.get(name)
+    if boxes(options.parts) and metadata.get("json_file") is None:
+        _write_json(name, options.cache_dir or default_cache())
+    return Part(name, records, metadata, identity)
+
+
+def _write_json(name: str, cache: Path) -> None:
+    """Write a data set in COCO's format, which detectron2's evaluator of boxes wants."""
+    from detectron2.data import MetadataCatalog
+    from detectron2.data.datasets import convert_to_coco_json
+
+    path = cache / "catalogue" / f"{name.replace('/', '_')}.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with quiet():
+            convert_to_coco_json(name, str(path), allow_cached=False)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written ({error.strerror}); make room, or name another folder (--cache-dir)"
+        ) from error
+    MetadataCatalog.get(name).json_file = str(path)
 
 
 def _plain(annotations: Any) -> Any:
@@ -200,49 +236,51 @@ def _plain(annotations: Any) -> Any:
     return [[a.get("bbox"), a.get("category_id")] for a in annotations or []]
 
 
-def class_counts(options: Detectron2Options, data: tuple[Part, Part] | None) -> tuple[int, int]:
-    """How many classes of things there are, and of pixels.
-
-    Of COCO detectron2 knows that without its files, so that graphs and costs need none.
+def class_counts(part: Part, options: Detectron2Options) -> tuple[int, int]:
+    """How many classes of things there are, and of pixels, where one stands for all things.
 
     Raises:
         DataError: if the data say nothing of classes that the parts need.
     """
+    things, pixels = (len(part.metadata.get(key, ())) for key in ("thing_classes", "stuff_classes"))
+    for known, wanted, what in ((things, boxes, "thing"), (pixels, semantic, "stuff")):
+        if wanted(options.parts) and not known:
+            raise DataError(f"data set {part.name} has no {what} classes; choose parts that do without (--parts)")
+    return max(things, 1), max(pixels, 1)
+
+
+def coco_class_counts(options: Detectron2Options) -> tuple[int, int]:
+    """The same for COCO's layout before it is opened, so that graphs and costs need no annotations.
+
+    Where files are missing, the classes are those of COCO.
+
+    Raises:
+        DataError: if a file that is there is damaged.
+    """
     from detectron2.data import MetadataCatalog
 
-    if data is not None:
-        metadata = data[0].metadata
-    elif options.data == COCO and not _has_classes(options):
-        metadata = MetadataCatalog.get("coco_2017_train_panoptic_separated")
-    else:
-        return class_counts(options, open_data(options))
-    things, pixels = metadata.get("thing_classes", ()), metadata.get("stuff_classes", ())
-    for wanted, known, what in (
-        (boxes(options.parts), things, "thing"),
-        (semantic(options.parts), pixels, "stuff"),
-    ):
-        if wanted and not known:
-            raise DataError(f"data set {metadata.name} has no {what} classes; choose parts that do without (--parts)")
-    return max(len(things), 1), max(len(pixels), 1)
-
-
-def _has_classes(options: Detectron2Options) -> bool:
-    root = coco_root(options)
-    return root is not None and all(s.instances is not None and s.instances.exists() for s in coco2017(root))
+    root, coco = coco_root(options), MetadataCatalog.get("coco_2017_val_panoptic_separated")
+    found = read_categories(coco2017(root)[1]) if root else None
+    things, stuff = (found.things, found.stuff) if found else ((), ())
+    return len(things or coco.thing_classes), len(stuff) + 1 if stuff else len(coco.stuff_classes)
 
 
 def _require_annotations(part: Part, options: Detectron2Options) -> None:
     if not part.records:
         raise DataError(f"data set {part.name} has no images; give one that has")
-    if boxes(options.parts) and not any(record.get("annotations") for record in part.records):
+    if boxes(options.parts) and not any(map(has_things, part.records)):
         raise DataError(
             f"none of the {len(part.records)} images of {part.name} has an annotated thing; choose other images, or "
             "--parts sem_seg"
         )
-    if semantic(options.parts) and "sem_seg_file_name" not in part.records[0]:
+    if semantic(options.parts) and not all("sem_seg_file_name" in record for record in part.records):
         raise DataError(f"data set {part.name} has no semantic masks; choose parts that do without (--parts obj_det)")
-    if "pan_seg" in options.parts and part.metadata.get("panoptic_json") is None:
-        raise DataError(f"data set {part.name} has no panoptic annotations; choose parts that do without (--parts)")
+    for key in _METADATA if semantic(options.parts) else ():
+        if part.metadata.get(key) is None and ("pan_seg" in options.parts or not key.startswith("panoptic")):
+            raise DataError(
+                f"the metadata of data set {part.name} have no {key}; let the module that registers it set that, or "
+                "choose parts that do without (--parts)"
+            )
 
 
 def _require_same_classes(train: Part, val: Part, options: Detectron2Options) -> None:

@@ -7,14 +7,15 @@ import io
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from aiop_core.contracts import Metric
-from aiop_core.errors import LabelError
-from aiop_task_detectron2.loading import Record
+from aiop_core.errors import DataError, LabelError
+from aiop_task_detectron2.loading import Readable, Record, read
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -55,21 +56,29 @@ def evaluate(
         device: a torch device.
 
     Raises:
+        DataError: if an image or its annotations cannot be read.
         LabelError: if the GPU has too little memory, or a metric is not defined on these images.
     """
     from detectron2.data import DatasetMapper, build_detection_test_loader
     from detectron2.evaluation import DatasetEvaluators, inference_on_dataset
 
-    loader = build_detection_test_loader(
-        list(records), mapper=DatasetMapper(cfg, is_train=False), num_workers=cfg.DATALOADER.NUM_WORKERS
-    )
+    mapper = partial(read, DatasetMapper(cfg, is_train=False))
+    loader = build_detection_test_loader(list(records), mapper=mapper, num_workers=cfg.DATALOADER.NUM_WORKERS)
     try:
         with quiet(), contextlib.redirect_stdout(io.StringIO()), torch.random.fork_rng(devices=[]):
-            found = inference_on_dataset(detector.to(device), loader, DatasetEvaluators(_evaluators(name, parts)))
+            evaluators = DatasetEvaluators(_evaluators(name, parts))
+            found = inference_on_dataset(detector.to(device), Readable(loader), evaluators)
     except torch.cuda.OutOfMemoryError as error:
         raise LabelError(
             "the GPU has too little memory to measure; lower TEST.DETECTIONS_PER_IMAGE or INPUT.MIN_SIZE_TEST "
             "(--overrides)"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{name} cannot be measured on ({error}); mend that and run the same command again") from error
+    except ZeroDivisionError as error:  # of panopticapi
+        raise LabelError(
+            f"pan_seg is not defined on {name}: none of its images has a thing, or none has stuff; choose other images "
+            "or parts"
         ) from error
     values = {part: _share(found.get(group, {}).get(key, math.nan)) for part, (group, key) in _RESULTS.items()}
     details = {
@@ -106,8 +115,8 @@ def _evaluators(name: str, parts: Sequence[str]) -> list[DatasetEvaluator]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what detectron2, fvcore and panopticapi log for themselves, but for errors."""
-    loggers = [logging.getLogger(name) for name in ("detectron2", "fvcore", "d2", "root")]
+    """Let what detectron2 and its libraries log pass unseen, but for errors."""
+    loggers = [logging.getLogger(name) for name in ("detectron2", "fvcore", "iopath")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from aiop_core.errors import DataError
+from aiop_core.sharing.chance import CHANGES, ORDER
 
 if TYPE_CHECKING:
     from detectron2.config import CfgNode
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 """One image in detectron2's standard format, or what its mapper makes of it."""
 
+_UNREADABLE = (OSError, SyntaxError, ValueError, KeyError, TypeError)
+"""What reading a damaged image, or changing odd annotations, ends in."""
+
 
 @contextmanager
-def seeded(seed: int, number: int) -> Iterator[None]:
-    """Every global generator that detectron2 draws from follows from two numbers, and is given back after.
+def seeded(seed: int, stream: int, number: int) -> Iterator[None]:
+    """Every global generator that detectron2 draws from follows from these numbers, and is given back after.
 
     Only the CPU's: on a GPU trainings differ from run to run anyway.
     """
-    state = np.random.SeedSequence((seed, number)).generate_state(2)
+    state = np.random.SeedSequence((seed, stream, number)).generate_state(2)
     before = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
     random.seed(int(state[0]))
     np.random.seed(int(state[0]))
@@ -40,7 +43,40 @@ def seeded(seed: int, number: int) -> Iterator[None]:
         torch.random.set_rng_state(before[2])
 
 
-class EndlessImages(Dataset[Record]):
+def read(mapper: Callable[[Record], Record], record: Record) -> Record | DataError:
+    """An image as detectron2's mapper makes it, or what is wrong with it.
+
+    The error is no exception yet, as one of a worker process would bring its traceback as text.
+    """
+    try:
+        return mapper(record)
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split())
+        return DataError(f"{record['file_name']} cannot be read with its annotations ({reason}); repair or remove it")
+
+
+class Readable:
+    """Batches of which every image could be read.
+
+    Args:
+        loader: of what :func:`read` gives.
+    """
+
+    def __init__(self, loader: Iterable[Any]) -> None:
+        self._loader: Any = loader
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[list[Record]]:
+        for batch in self._loader:
+            for image in batch:
+                if isinstance(image, DataError):
+                    raise image
+            yield batch
+
+
+class EndlessImages(Dataset[Record | DataError]):
     """Image ``n`` of a training, counted from 0, augmented; every image once in an epoch.
 
     Where the config asks for it, images of one batch are all wide or all tall, as detectron2
@@ -53,13 +89,13 @@ class EndlessImages(Dataset[Record]):
     """
 
     def __init__(self, records: Sequence[Record], cfg: CfgNode, seed: int) -> None:
-        from detectron2.data import DatasetMapper
+        from detectron2.data import DatasetFromList, DatasetMapper
 
-        self._records, self._seed = records, seed
+        self._records, self._seed = DatasetFromList(list(records), copy=False), seed  # in one piece for all workers
         self._mapper = DatasetMapper(cfg, is_train=True)
         self._batch: int = min(cfg.SOLVER.IMS_PER_BATCH, len(records))
         grouped = cfg.DATALOADER.ASPECT_RATIO_GROUPING
-        self._tall = np.array([grouped and r["height"] > r["width"] for r in records])
+        self._tall = np.array([grouped and r.get("height", 0) > r.get("width", 0) for r in records])
         self._epoch, self._order = -1, np.arange(0)
 
     @property
@@ -75,31 +111,28 @@ class EndlessImages(Dataset[Record]):
         return int(self._order[place])
 
     def _draw(self, epoch: int) -> np.ndarray[Any, Any]:
-        generator = np.random.default_rng((self._seed, epoch))
+        generator = np.random.default_rng((self._seed, ORDER, epoch))
         order = generator.permutation(len(self._records))
         order = order[np.argsort(self._tall[order], kind="stable")]
         skipped = int(generator.integers(len(order) - self.epoch_size + 1))
         batches = order[skipped : skipped + self.epoch_size].reshape(-1, self._batch)
         return generator.permutation(batches).reshape(-1)
 
-    def __getitem__(self, number: int) -> Record:
-        record = self._records[self.image(number)]
-        with seeded(self._seed, number):
-            try:
-                mapped: Record = self._mapper(copy.deepcopy(record))
-            except (OSError, SyntaxError, ValueError) as error:
-                raise DataError(
-                    f"{record['file_name']} cannot be read as an image with its annotations: {error}; repair or "
-                    "remove it"
-                ) from error
-        return mapped
+    def __getitem__(self, number: int) -> Record | DataError:
+        with seeded(self._seed, CHANGES, number):
+            return read(self._mapper, self._records[self.image(number)])
+
+
+def has_things(record: Record) -> bool:
+    """Whether something is annotated that is not a crowd."""
+    return any(not thing.get("iscrowd", 0) for thing in record.get("annotations", ()))
 
 
 def learnable(records: Sequence[Record], cfg: CfgNode) -> list[Record]:
     """Those to train on: where the config says so, only images with something that is not a crowd."""
     if not cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS:
         return list(records)
-    return [r for r in records if any(not a.get("iscrowd", 0) for a in r.get("annotations", ()))]
+    return [record for record in records if has_things(record)]
 
 
 def batches(
@@ -112,15 +145,12 @@ def batches(
     """
     size = cfg.SOLVER.IMS_PER_BATCH
     numbers = [step * size + place for step in range(first, last) for place in range(rank, size, ranks)]
-    workers = cfg.DATALOADER.NUM_WORKERS
-    return iter(
-        DataLoader(
-            EndlessImages(records, cfg, seed),
-            batch_size=size // ranks,
-            sampler=numbers,
-            num_workers=workers,
-            collate_fn=list,
-            generator=torch.Generator().manual_seed(seed),
-            persistent_workers=False,
-        )
+    loader = DataLoader(
+        EndlessImages(records, cfg, seed),
+        batch_size=size // ranks,
+        sampler=numbers,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        collate_fn=list,
+        generator=torch.Generator().manual_seed(seed),
     )
+    return iter(Readable(loader))

@@ -59,5 +59,11 @@ class Detectron2Options:
     mask_proposals: int | None = option(
         None, "windows that the graph's mask head reads; by default TEST.DETECTIONS_PER_IMAGE", minimum=1
     )
+    save_every: int | None = option(
+        None,
+        "steps between two checkpoints of a label's training, kept in cache_dir until it is measured; 1000",
+        minimum=1,
+        runtime=True,
+    )
     gpus: int = option(1, "GPUs to train one architecture on", minimum=1, runtime=True)
     workers: int | None = option(None, "processes that read images; real data 4, synthetic 0", minimum=0, runtime=True)

@@ -54,7 +54,7 @@ RECENT = 0.05
 DECIDING = ("DATALOADER", "INPUT", "MODEL", "SOLVER")
 """Sections of detectron2's config that decide a head's weights."""
 
-RUNTIME = ("DATALOADER.NUM_WORKERS", "MODEL.DEVICE", "MODEL.WEIGHTS")
+RUNTIME = ("DATALOADER.NUM_WORKERS", "MODEL.DEVICE", "MODEL.WEIGHTS", "SOLVER.CHECKPOINT_PERIOD")
 """What of them cannot."""
 
 FITTING = (

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import nn
 
+from aiop_coco.drawn import default_cache
 from aiop_core.capabilities import Bodies, Finding
-from aiop_core.contracts import Backbone, FitReport, Metric, NoOptions, Progress
+from aiop_core.contracts import Backbone, FitReport, Metric, NoOptions, Progress, silent
 from aiop_core.errors import ContractError, OptionError
 from aiop_task_detectron2.assembly import DetectionModel, assemble, redraw
-from aiop_task_detectron2.config import SMALL_CHANNELS, input_size, settings_of
-from aiop_task_detectron2.data import Part, class_counts, open_data
+from aiop_task_detectron2.checkpoints import Checkpoint, checkpoint_of
+from aiop_task_detectron2.config import SMALL_CHANNELS, deciding, input_size, settings_of
+from aiop_task_detectron2.data import Part, class_counts, coco_class_counts, open_data
 from aiop_task_detectron2.evaluation import METRICS, evaluate
 from aiop_task_detectron2.fixed_part import graphs
 from aiop_task_detectron2.loading import learnable
-from aiop_task_detectron2.options import PARTS, SYNTHETIC, Detectron2Options
+from aiop_task_detectron2.options import COCO, PARTS, SYNTHETIC, Detectron2Options
 from aiop_task_detectron2.training import fit
 
 if TYPE_CHECKING:
@@ -46,6 +49,7 @@ class Detectron2Task:
         self.input_hw = (input_size(options), input_size(options))
         self._settings = settings_of(options)
         self._data: tuple[Part, Part] | None = None
+        self._checkpoint: Checkpoint | None = None
 
     @property
     def data(self) -> tuple[Part, Part]:
@@ -54,9 +58,18 @@ class Detectron2Task:
         Raises:
             DataError: if the data are missing or not what they should be.
         """
+        return self._open(silent)
+
+    def _open(self, progress: Progress) -> tuple[Part, Part]:
         if self._data is None:
-            self._data = open_data(self.options)
+            self._data = open_data(self.options, progress)
         return self._data
+
+    @cached_property
+    def _classes(self) -> tuple[int, int]:
+        if self._data is None and self.options.data == COCO:
+            return coco_class_counts(self.options)
+        return class_counts(self.data[0], self.options)
 
     @property
     def cfg(self) -> CfgNode:
@@ -66,7 +79,7 @@ class Detectron2Task:
             DataError: if they cannot be read.
         """
         cfg = self._settings.clone()
-        cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = class_counts(self.options, self._data)
+        cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = self._classes
         return cfg
 
     def fingerprint(self) -> str:
@@ -76,12 +89,20 @@ class Detectron2Task:
             DataError: if the data are missing or not what they should be.
         """
         marks = [] if self.options.data == SYNTHETIC else [part.mark for part in self.data]
-        config = [self._settings.dump()] if self.options.config_file is not None else []
+        config = [deciding(self._settings)] if self.options.config_file is not None else []
         return hashlib.sha256("\n".join(marks + config).encode()).hexdigest()[:16] if marks + config else ""
+
+    def prepare_data(self, *, progress: Progress) -> None:
+        """Draw images, or make semantic masks, where they are missing; see :class:`~aiop_core.capabilities.Preparing`.
+
+        Raises:
+            DataError: if the data are missing or not what they should be.
+        """
+        self._open(progress)
 
     def prepare(self) -> None:
         """Draw, or find, everything that is needed, so that what is missing is told before anything is trained."""
-        self.data  # noqa: B018 # opened for its errors
+        self._open(silent)
 
     def check_data(self) -> Sequence[Finding]:
         """What of COCO is there; see :class:`~aiop_core.capabilities.Checking`."""
@@ -128,19 +149,25 @@ class Detectron2Task:
     def train(self, model: nn.Module, *, seed: int, device: str, progress: Progress) -> None:
         """Draw the heads' weights from ``seed``, then train them and the backbone together.
 
+        A long training that was killed goes on from its checkpoint.
+
         Raises:
+            DataError: if an image cannot be read, or a checkpoint cannot be read or written.
             LabelError: if the loss is not finite any more, or the GPU has too little memory.
         """
-        whole = detection_model(model)
+        whole, cfg, train = detection_model(model), self.cfg, self.data[0]
         redraw(whole, seed)
+        folder = self.options.cache_dir or default_cache()
+        self._checkpoint = checkpoint_of(folder, whole.detector, cfg, seed, train.mark)
         fit(
             whole.detector,
-            learnable(self.data[0].records, self.cfg),
-            self.cfg,
+            learnable(train.records, cfg),
+            cfg,
             seed=seed,
             device=device,
             gpus=self.options.gpus,
             progress=progress,
+            checkpoint=self._checkpoint,
         )
 
     def reads_latents(self, options: HeadOptions) -> bool:
@@ -204,7 +231,10 @@ class Detectron2Task:
         """
         val = self.data[1]
         detector = detection_model(model).detector
-        return evaluate(detector, val.records, val.name, self.cfg, self.parts, device=device)
+        found = evaluate(detector, val.records, val.name, self.cfg, self.parts, device=device)
+        if self._checkpoint:
+            self._checkpoint.forget()
+        return found
 
     def graphs(self, model: nn.Module) -> Mapping[str, Graph]:
         """For each part the graph of body, pyramid and the heads that it needs, at ``input_hw``."""
