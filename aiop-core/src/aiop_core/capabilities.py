@@ -306,6 +306,11 @@ class Piece:
     params: int
     count: int = 1
 
+    @property
+    def total_macs(self) -> int:
+        """Multiply-adds for one image."""
+        return self.macs * self.count
+
 
 class Itemised(Task, Protocol):
     """A task that can say what each piece of its models costs; ``aiop profile`` keeps it."""

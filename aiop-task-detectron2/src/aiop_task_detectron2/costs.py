@@ -6,32 +6,13 @@ Counted on graphs of the real modules, so that the pieces add up to what
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from aiop_core.capabilities import Piece
 from aiop_core.graph.cost import Cost, cost
 from aiop_core.graph.trace import trace
 from aiop_task_detectron2.assembly import DetectionModel
 from aiop_task_detectron2.fixed_part import HEADS, require_multiple
-
-
-@dataclass(frozen=True)
-class Piece:
-    """The cost of one piece of a detector.
-
-    Attributes:
-        macs: multiply-adds, of one proposal where ``count`` says so.
-        params: once, however often they are used.
-        count: proposals of an image; 1 for what runs once.
-    """
-
-    macs: int
-    params: int
-    count: int = 1
-
-    @property
-    def total_macs(self) -> int:
-        """Multiply-adds for an image."""
-        return self.macs * self.count
 
 
 def pieces(model: DetectionModel, part: str, input_hw: tuple[int, int]) -> dict[str, Piece]:

@@ -77,6 +77,18 @@ def open_data(options: Detectron2Options, progress: Progress = silent) -> tuple[
     return train, val
 
 
+def data_marks(options: Detectron2Options) -> list[str]:
+    """What the annotations of both sides are; makes nothing.
+
+    Raises:
+        DataError: if they cannot be read.
+        OptionError: as ``open_data``.
+    """
+    if options.data in {SYNTHETIC, COCO}:
+        return [mark(split) for split in splits_of(options)]
+    return [part.mark for part in open_data(options)]
+
+
 def splits_of(options: Detectron2Options, progress: Progress = silent) -> tuple[CocoSplit, CocoSplit]:
     """Where the drawn images or COCO lie; draws the former.
 

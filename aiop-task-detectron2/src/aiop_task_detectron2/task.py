@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from aiop_coco.drawn import default_cache
-from aiop_core.capabilities import Bodies, Finding
+from aiop_core.capabilities import Bodies, Finding, Piece
 from aiop_core.contracts import Backbone, FitReport, Metric, NoOptions, Progress, silent
 from aiop_core.errors import ContractError, OptionError
 from aiop_task_detectron2.assembly import DetectionModel, assemble, redraw
 from aiop_task_detectron2.checkpoints import Checkpoint, checkpoint_of
 from aiop_task_detectron2.config import SMALL_CHANNELS, deciding, input_size, settings_of
-from aiop_task_detectron2.data import Part, class_counts, coco_class_counts, open_data
+from aiop_task_detectron2.costs import pieces
+from aiop_task_detectron2.data import Part, class_counts, coco_class_counts, data_marks, open_data
 from aiop_task_detectron2.evaluation import METRICS, evaluate
 from aiop_task_detectron2.fixed_part import graphs
 from aiop_task_detectron2.loading import learnable
@@ -88,7 +89,7 @@ class Detectron2Task:
         Raises:
             DataError: if the data are missing or not what they should be.
         """
-        marks = [] if self.options.data == SYNTHETIC else [part.mark for part in self.data]
+        marks = [] if self.options.data == SYNTHETIC else data_marks(self.options)
         config = [deciding(self._settings)] if self.options.config_file is not None else []
         return hashlib.sha256("\n".join(marks + config).encode()).hexdigest()[:16] if marks + config else ""
 
@@ -235,6 +236,11 @@ class Detectron2Task:
         if self._checkpoint:
             self._checkpoint.forget()
         return found
+
+    def pieces(self, model: nn.Module) -> Mapping[str, Mapping[str, Piece]]:
+        """What body, pyramid and each head cost, box and mask heads for one proposal."""
+        whole = detection_model(model)
+        return {METRICS[part].name: pieces(whole, part, self.input_hw) for part in self.parts}
 
     def graphs(self, model: nn.Module) -> Mapping[str, Graph]:
         """For each part the graph of body, pyramid and the heads that it needs, at ``input_hw``."""
