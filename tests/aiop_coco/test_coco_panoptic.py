@@ -30,7 +30,7 @@ def write_split(folder, images, categories=KINDS):
             {
                 "image_id": i,
                 "file_name": f"{i}.png",
-                "segments_info": [{"id": k, "category_id": c} for k, c in segments.items()],
+                "segments_info": [{"id": k, "category_id": c, "iscrowd": 0} for k, c in segments.items()],
             }
             for i, (_, segments) in enumerate(images)
         ],
@@ -115,7 +115,7 @@ def test_a_png_file_that_is_missing(tmp_path):
         prepare_stuff(split, tmp_path / "out")
 
 
-@pytest.mark.parametrize("segment", [{"id": 4, "category_id": 2}, {"id": 4}])
+@pytest.mark.parametrize("segment", [{"id": 4, "category_id": 2, "iscrowd": 0}, {"id": 4, "iscrowd": 0}])
 def test_a_segment_of_no_known_category(segment, tmp_path, edit):
     split = write_split(tmp_path, IMAGES)
     edit(split.panoptic, lambda c: c["annotations"][1]["segments_info"].append(segment))

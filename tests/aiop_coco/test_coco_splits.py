@@ -54,7 +54,9 @@ def test_a_part_is_there_or_said_to_be_missing(train, tmp_path):
         (lambda c: c["categories"].clear(), "its list 'categories' is empty"),
         (lambda c: c["images"][1].pop("height"), "entry 1 of 'images' has no 'height'"),
         (lambda c: c["annotations"][0].pop("bbox"), "entry 0 of 'annotations' has no 'bbox'"),
-        (lambda c: c["annotations"].insert(2, 3), "entry 2 of 'annotations' has no 'bbox'"),
+        (lambda c: c["annotations"][1].pop("area"), "entry 1 of 'annotations' has no 'area'"),
+        (lambda c: c["annotations"][0].pop("iscrowd"), "entry 0 of 'annotations' has no 'iscrowd'"),
+        (lambda c: c["annotations"].insert(2, 3), "entry 2 of 'annotations' has no 'area'"),
     ],
 )
 def test_json_of_another_format(change, lack, train, edit):
@@ -66,6 +68,12 @@ def test_json_of_another_format(change, lack, train, edit):
 def test_json_that_is_no_object(train):
     train.panoptic.write_text("[]")
     with pytest.raises(DataError, match="panoptic format: it is no object with images, annotations and categories"):
+        read_annotations(train.panoptic, "panoptic")
+
+
+def test_a_segment_must_say_whether_it_is_a_crowd(train, edit):
+    edit(train.panoptic, lambda c: c["annotations"][1]["segments_info"][0].pop("iscrowd"))
+    with pytest.raises(DataError, match="panoptic format: a segment of entry 1 of 'annotations' has no 'iscrowd'"):
         read_annotations(train.panoptic, "panoptic")
 
 

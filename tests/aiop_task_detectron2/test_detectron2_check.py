@@ -45,6 +45,18 @@ def test_coco_that_is_there_and_its_sheet(aiop, coco, tmp_path):
         assert image.size[0] == 512
 
 
+def test_a_sheet_waits_for_no_masks_of_stuff(aiop, coco, tmp_path):
+    for side in ("train", "val"):
+        shutil.rmtree(coco / "coco" / f"panoptic_stuff_{side}2017")
+    of_coco = ("detectron2", "--data", "coco", "--data-dir", coco)
+    sheets = [tmp_path / "before.png", tmp_path / "after.png"]
+    assert aiop("data", "check", *of_coco, "--draw", sheets[0]).code == 0
+    assert not [*(tmp_path / "cache").glob("*")]
+    assert aiop("data", "prepare", *of_coco).code == 0
+    assert aiop("data", "check", *of_coco, "--draw", sheets[1]).code == 0
+    assert sheets[0].read_bytes() != sheets[1].read_bytes(), "stuff is drawn where there are masks"
+
+
 def test_the_sheet_of_drawn_images(aiop, tmp_path):
     done = aiop("data", "check", "detectron2", *SMALL, "--draw", tmp_path / "sheet.png")
     assert done.code == 0, done.err

@@ -77,6 +77,7 @@ def test_another_training_does_not_go_on_from_it(make_task, tiny_body):
         (make_task(), tiny_body(), 1),
         (make_task(lr=0.01), tiny_body(), 0),
         (make_task(train_images=7), tiny_body(), 0),
+        (make_task(freeze=2), tiny_body(), 0),
         (make_task(), other, 0),
     ):
         assert train(task, body, seed=seed)[0][0] == 1

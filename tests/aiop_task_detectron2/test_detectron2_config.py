@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from aiop_core.errors import OptionError
+from aiop_task_detectron2 import config
 from aiop_task_detectron2.config import LEFT, PAPER, SMALL, boxes, input_size, semantic, settings_of
 from aiop_task_detectron2.options import Detectron2Options
 
@@ -130,6 +131,29 @@ def test_what_the_task_does_not_do_is_refused(key):
     other = "RepeatFactorTrainingSampler" if isinstance(LEFT[key], str) else "True"
     with pytest.raises(OptionError, match=rf"{key} is .*{other}.*, which this task does not do; leave it"):
         settings(overrides=f"{key} {other}")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ("SOLVER.MAX_ITER 0", "SOLVER.MAX_ITER is 0; give at least 1"),
+        ("SOLVER.IMS_PER_BATCH 0", "SOLVER.IMS_PER_BATCH is 0; give at least 1"),
+        ("DATALOADER.NUM_WORKERS -1", "DATALOADER.NUM_WORKERS is -1; give at least 0"),
+        ("SOLVER.LR_SCHEDULER_NAME Sawtooth", "cannot plan the learning rate: .*Sawtooth; change SOLVER"),
+    ],
+)
+def test_what_would_end_a_training_is_told_before(overrides, said):
+    with pytest.raises(OptionError, match=said):
+        settings(overrides=overrides)
+
+
+def test_cropping_wants_shapely(monkeypatch):
+    monkeypatch.setattr(config, "find_spec", lambda name: name != "shapely" or None)
+    settings(overrides="INPUT.CROP.TYPE absolute")
+    with pytest.raises(
+        OptionError, match=r"INPUT\.CROP cuts outlines with shapely, which is not installed: pip install"
+    ):
+        settings(overrides="INPUT.CROP.ENABLED True")
 
 
 def test_parts_must_not_be_empty():

@@ -141,6 +141,17 @@ def test_boxes_alone_need_no_panoptic_files(of_coco, coco):
         opened(of_coco(parts=("pan_seg",)))
 
 
+def test_each_image_with_panoptic_segments_to_find_must_be_there(of_coco, coco):
+    def without_last(content):
+        last = content["images"].pop()["id"]
+        content["annotations"] = [a for a in content["annotations"] if a["image_id"] != last]
+
+    edit(instances(coco, "val"), without_last)
+    with pytest.raises(DataError, match=r"panoptic_val2017\.json has segments of 1 images that .*, such as 500003"):
+        opened(of_coco())
+    assert len(opened(of_coco(parts=("obj_det", "sem_seg")))[1].records) == 2
+
+
 def test_missing_stuff_masks_are_made_once_into_the_cache(of_coco, coco, tmp_path):
     from aiop_task_detectron2.data import open_data
 

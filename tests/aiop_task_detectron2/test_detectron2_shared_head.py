@@ -1,5 +1,7 @@
 """One head for a family: it learns, repeats, survives a kill, and attaches only where it fits."""
 
+import contextlib
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -273,6 +275,31 @@ def test_options_of_finetuning_reach_detectron2(task, bodies, head, monkeypatch)
     usual = task.cfg.SOLVER
     assert plain == [SYNTHETIC_TUNING.iterations, (), usual.IMS_PER_BATCH, usual.BASE_LR, SYNTHETIC_TUNING.warmup]
     assert changed == [9, (4,), 3, 0.25, 0]
+
+
+def test_a_killed_finetuning_goes_on_to_the_same_weights(make_task, bodies, head):
+    options = SharedOptions(iterations=4, batch=2)
+
+    def tuned(stop=None, **changes):
+        task, seen = make_task(**changes), []
+
+        def progress(done, total, note=""):
+            seen.append(done)
+            if done == stop:
+                raise KilledError
+
+        model = task.attach(bodies.body(0), head)
+        with contextlib.suppress(KilledError):
+            task.finetune(model, options, seed=3, device="cpu", progress=progress)
+        return seen, model, task
+
+    _, whole, _ = tuned()
+    assert tuned(stop=3, save_every=2)[0] == [1, 2, 3]
+    seen, again, task = tuned(save_every=2)
+    assert seen == [3, 4]
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in whole.state_dict().items())
+    task.evaluate(again, device="cpu")
+    assert tuned(stop=1, save_every=2)[0] == [1], "what was measured is not kept"
 
 
 def test_there_are_no_latents(task, bodies, tmp_path):

@@ -89,7 +89,8 @@ class Full(nn.Module):
 
 def test_a_gpu_without_memory_names_the_batch(make_task, tiny_body):
     with pytest.raises(
-        LabelError, match=r"too little memory for 2 images a step; give a smaller batch \(--batch\)"
+        LabelError,
+        match=r"too little memory for 2 images a step; give a smaller batch \(--batch, of a head --head\.batch, of",
     ) as e:
         trained(make_task(parts=("sem_seg",)), Full(tiny_body()))
     assert "\n" not in str(e.value)

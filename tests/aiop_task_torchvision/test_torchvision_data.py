@@ -142,6 +142,14 @@ def test_a_truncated_image_is_named(coco_folder, coco_task):
         coco_task().images[0][View(0)]
 
 
+def test_an_error_of_a_worker_process_is_one_line(coco_folder, coco_task):
+    first = sorted((coco_folder / "coco" / "train2017").iterdir())[0]
+    first.write_bytes(first.read_bytes()[:300])
+    with pytest.raises(DataError, match=rf"{first.name} is damaged .*; replace it by the original") as caught:
+        list(batches(coco_task().images[0], in_batches([View(1), View(0)], 2), 1))
+    assert "\n" not in str(caught.value)
+
+
 def test_an_image_of_another_size_is_an_error(coco_folder, coco_task):
     first = sorted((coco_folder / "coco" / "train2017").iterdir())[0]
     Image.new("RGB", (50, 40)).save(first)

@@ -201,6 +201,9 @@ def test_check_says_what_is_missing_and_the_sheet_shows_the_rest(coco_task, coco
     assert lacking["annotations/panoptic_val2017.json"].required
     boxes = {f.name: f for f in coco_task(parts=("obj_det",)).check_data() if f.found is None}
     assert not any(finding.required for finding in boxes.values())
+    (coco_folder / "coco" / "annotations" / "instances_val2017.json").unlink()
+    pixels = {f.name: f for f in coco_task(parts=("sem_seg",)).check_data() if f.found is None}
+    assert pixels["annotations/instances_val2017.json"].required, "it lists the images"
     spare = make_task(data_dir=coco_folder).check_data()
     assert not any(finding.required for finding in spare)
 

@@ -15,7 +15,7 @@ Kind = Literal["instances", "panoptic"]
 _KEYS: Mapping[Kind, Mapping[str, frozenset[str]]] = {
     "instances": {
         "images": frozenset({"id", "file_name", "height", "width"}),
-        "annotations": frozenset({"id", "image_id", "category_id", "bbox"}),
+        "annotations": frozenset({"id", "image_id", "category_id", "bbox", "area", "iscrowd"}),
         "categories": frozenset({"id", "name"}),
     },
     "panoptic": {
@@ -24,7 +24,7 @@ _KEYS: Mapping[Kind, Mapping[str, frozenset[str]]] = {
         "categories": frozenset({"id", "name", "isthing"}),
     },
 }
-"""What each entry of a list in a json file must hold."""
+"""What each entry of a list in a json file must hold, for the evaluators of COCO too."""
 
 
 def read_annotations(path: Path, kind: Kind) -> dict[str, Any]:
@@ -61,6 +61,9 @@ def _lack(content: Any, kind: Kind) -> str:
             missing = keys - entry.keys() if isinstance(entry, dict) else keys
             if missing:
                 return f"entry {number} of '{name}' has no '{min(missing)}'"
+    for number, entry in enumerate(content["annotations"]):
+        if any("iscrowd" not in segment for segment in entry.get("segments_info", ())):
+            return f"a segment of entry {number} of 'annotations' has no 'iscrowd'"
     for name in ("images", "categories"):
         if not content[name]:
             return f"its list '{name}' is empty"

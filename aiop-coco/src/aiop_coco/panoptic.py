@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from PIL import Image
 
 from aiop_coco.annotations import read_annotations
 from aiop_coco.categories import Categories, read_categories
+from aiop_coco.mark import mark
 from aiop_coco.splits import PUBLISHED, CocoSplit
 from aiop_core.contracts import Progress, silent
 from aiop_core.errors import DataError
@@ -60,6 +62,25 @@ def prepare_stuff(split: CocoSplit, out: Path, progress: Progress = silent, *, w
             progress(behind, len(jobs))
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def with_stuff(split: CocoSplit, cache: Path, progress: Progress = silent) -> CocoSplit:
+    """The split with stuff masks; where the folder is missing they are made of the panoptic files, in ``cache``.
+
+    Raises:
+        DataError: if there are no panoptic files either, or there is no room.
+    """
+    found = locate_stuff(split, cache)
+    if found is not split and found.stuff_masks is not None:
+        prepare_stuff(split, found.stuff_masks, progress, workers=os.cpu_count() or 1)
+    return found
+
+
+def locate_stuff(split: CocoSplit, cache: Path) -> CocoSplit:
+    """The split with stuff masks where they are, or else where ``with_stuff`` makes them; makes none."""
+    if split.stuff_masks is not None and split.stuff_masks.is_dir():
+        return split
+    return replace(split, stuff_masks=cache / f"panoptic_stuff_{split.name}_{mark(split)}")
 
 
 def _jobs(split: CocoSplit) -> Iterator[Job]:

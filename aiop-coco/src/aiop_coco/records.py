@@ -28,7 +28,7 @@ class Instance:
         box: left, top, width and height in pixels, both sides positive.
         segmentation: polygons ``[x, y, x, y, …]``, a run-length code, or ``None``.
         is_crowd: whether it stands for many, which are neither learnt nor counted.
-        area: of its mask, or else of its box, in pixels.
+        area: of its mask, in pixels.
     """
 
     category: int
@@ -119,8 +119,8 @@ def _record(split: CocoSplit, coco: COCO, image_id: int, categories: Categories,
                     categories.thing_ids[entry["category_id"]],
                     (x, y, width, height),
                     _valid(entry.get("segmentation")),
-                    bool(entry.get("iscrowd", 0)),
-                    float(entry.get("area", width * height)),
+                    bool(entry["iscrowd"]),
+                    float(entry["area"]),
                 )
             )
     name = Path(image["file_name"])

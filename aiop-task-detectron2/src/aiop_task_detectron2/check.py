@@ -7,12 +7,13 @@ from pathlib import Path
 
 from aiop_coco.check import find_coco
 from aiop_coco.drawn import default_cache
+from aiop_coco.panoptic import locate_stuff
 from aiop_coco.sheet import draw
 from aiop_coco.splits import PUBLISHED
 from aiop_core.capabilities import Finding
 from aiop_core.errors import DataError, OptionError
 from aiop_task_detectron2.config import semantic
-from aiop_task_detectron2.data import ROOT, coco_root, open_data, splits_of, with_stuff
+from aiop_task_detectron2.data import ROOT, coco_root, open_data, splits_of
 from aiop_task_detectron2.options import COCO, SYNTHETIC, Detectron2Options
 
 
@@ -42,7 +43,7 @@ def _of_the_catalogue(options: Detectron2Options) -> Sequence[Finding]:
 
 
 def draw_data(options: Detectron2Options, path: Path, *, count: int) -> None:
-    """A contact sheet of the drawn images or of COCO.
+    """A contact sheet of the drawn images or of COCO, with stuff where its masks have been made.
 
     Raises:
         DataError: if they are not there, or the sheet cannot be written.
@@ -53,5 +54,4 @@ def draw_data(options: Detectron2Options, path: Path, *, count: int) -> None:
             f"data {options.data} cannot be drawn here, only {SYNTHETIC} and {COCO}; detectron2's visualize_data.py can"
         )
     cache = options.cache_dir or default_cache()
-    splits = [with_stuff(split, cache) if semantic(options.parts) else split for split in splits_of(options)]
-    draw(splits, path, count)
+    draw([locate_stuff(split, cache) for split in splits_of(options)], path, count)

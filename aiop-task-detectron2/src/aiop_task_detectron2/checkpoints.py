@@ -74,7 +74,7 @@ def checkpoint_of(folder: Path, detector: nn.Module, cfg: CfgNode, seed: int, da
 
     Args:
         folder: of all such files.
-        detector: with its first weights.
+        detector: with its first weights, of which those that learn are known.
         cfg: of the training; ``SOLVER.CHECKPOINT_PERIOD`` are the steps between two writings.
         seed: of the training.
         data: says which images it learns from, and of what annotations.
@@ -83,6 +83,7 @@ def checkpoint_of(folder: Path, detector: nn.Module, cfg: CfgNode, seed: int, da
     if not 0 < every < cfg.SOLVER.MAX_ITER:
         return None
     digest = hashlib.sha256(f"{deciding(cfg)}{seed}{data}".encode())
+    digest.update(repr([name for name, weight in detector.named_parameters() if weight.requires_grad]).encode())
     for name, tensor in detector.state_dict().items():
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     return Checkpoint(folder / "trainings" / f"{digest.hexdigest()[:24]}.pt", every)

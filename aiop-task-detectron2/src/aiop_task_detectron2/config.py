@@ -6,6 +6,7 @@ import difflib
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import reduce
+from importlib.util import find_spec
 from operator import getitem
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,9 @@ LEFT: Mapping[str, Any] = {
 }
 """What the task does not do, and the values that say so; with others a label would not be what was asked for."""
 
+LEAST: Mapping[str, int] = {"SOLVER.MAX_ITER": 1, "SOLVER.IMS_PER_BATCH": 1, "DATALOADER.NUM_WORKERS": 0}
+"""Numbers that detectron2 does not look at before it needs them."""
+
 SAVE_EVERY = 1000
 """Steps between two checkpoints of a training; detectron2's 5000 are hours of one on few GPUs."""
 
@@ -133,6 +137,7 @@ def settings_of(options: Detectron2Options) -> CfgNode:
     for key, value in LEFT.items():
         if (asked := _value(cfg, key)) != value:
             raise OptionError(f"{key} is {asked!r}, which this task does not do; leave it {value!r}")
+    _require_trainable(cfg)
     return cfg
 
 
@@ -157,6 +162,24 @@ def boxes(parts: Sequence[str]) -> bool:
 def semantic(parts: Sequence[str]) -> bool:
     """Whether each pixel gets a class."""
     return "semantic" in heads_of(parts)
+
+
+def _require_trainable(cfg: CfgNode) -> None:
+    """Make sure of what would end a training before its first step, or in it."""
+    from detectron2.solver import build_lr_scheduler
+    from torch import nn, optim
+
+    for key, least in LEAST.items():
+        if (given := _value(cfg, key)) < least:
+            raise OptionError(f"{key} is {given}; give at least {least}")
+    if cfg.INPUT.CROP.ENABLED and find_spec("shapely") is None:
+        raise OptionError("INPUT.CROP cuts outlines with shapely, which is not installed: pip install shapely")
+    try:
+        with quiet():
+            build_lr_scheduler(cfg, optim.SGD([nn.Parameter()], lr=cfg.SOLVER.BASE_LR))
+    except (AssertionError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise OptionError(f"detectron2 cannot plan the learning rate: {reason}; change SOLVER") from error
 
 
 def _value(cfg: CfgNode, key: str) -> Any:

@@ -7,14 +7,15 @@ import importlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aiop_coco.annotations import read_annotations
 from aiop_coco.categories import Categories, read_categories
 from aiop_coco.drawn import default_cache, drawn_set
 from aiop_coco.mark import mark
-from aiop_coco.panoptic import prepare_stuff
+from aiop_coco.panoptic import with_stuff
 from aiop_coco.splits import CocoSplit, coco2017
 from aiop_core.contracts import Progress, silent
 from aiop_core.errors import DataError, OptionError
@@ -74,6 +75,8 @@ def open_data(options: Detectron2Options, progress: Progress = silent) -> tuple[
     for part in (train, val):
         _require_annotations(part, options)
     _require_same_classes(train, val, options)
+    if "pan_seg" in options.parts:
+        _require_same_images(val)
     return train, val
 
 
@@ -157,19 +160,6 @@ def _ours(split: CocoSplit, categories: Categories, options: Detectron2Options, 
     return Part(name, DatasetCatalog.get(name), MetadataCatalog.get(name), identity)
 
 
-def with_stuff(split: CocoSplit, cache: Path, progress: Progress = silent) -> CocoSplit:
-    """The split with semantic masks; where they are missing they are made of the panoptic ones, in ``cache``.
-
-    Raises:
-        DataError: if there are no panoptic files either, or there is no room.
-    """
-    if split.stuff_masks is not None and split.stuff_masks.is_dir():
-        return split
-    out = cache / f"panoptic_stuff_{split.name}_{mark(split)[:12]}"
-    prepare_stuff(split, out, progress, workers=os.cpu_count() or 1)
-    return replace(split, stuff_masks=out)
-
-
 def _read(split: CocoSplit, name: str, *, stuff: bool) -> list[dict[str, Any]]:
     from detectron2.data.datasets import load_coco_json
 
@@ -197,7 +187,7 @@ def _metadata(split: CocoSplit, categories: Categories, *, stuff: bool) -> Mappi
     if stuff:
         known |= {
             "stuff_classes": ["things", *categories.stuff],
-            "stuff_dataset_id_to_contiguous_id": {0: 0} | dict(categories.stuff_ids),
+            "stuff_dataset_id_to_contiguous_id": {-1: 0} | dict(categories.stuff_ids),  # a class may have the id 0
             "panoptic_root": str(split.panoptic_masks),
             "panoptic_json": str(split.panoptic),
             "sem_seg_root": str(split.stuff_masks),
@@ -303,3 +293,15 @@ def _require_same_classes(train: Part, val: Part, options: Detectron2Options) ->
             raise DataError(
                 f"{train.name} and {val.name} differ in {key}: {', '.join(odd)}; train and measure on the same classes"
             )
+
+
+def _require_same_images(val: Part) -> None:
+    """Make sure that each image whose panoptic segments are to be found is shown; panopticapi wants that."""
+    path = Path(val.metadata.panoptic_json)
+    listed = {entry["image_id"] for entry in read_annotations(path, "panoptic")["annotations"]}
+    lacking = listed - {record.get("image_id") for record in val.records}
+    if lacking:
+        raise DataError(
+            f"{path} has segments of {len(lacking):,} images that data set {val.name} does not have, such as "
+            f"{min(lacking, key=str)}; take files of the same images, or leave pan_seg out of the parts"
+        )

@@ -12,8 +12,6 @@ PARTS = ("obj_det", "inst_seg", "sem_seg", "pan_seg")
 
 SYNTHETIC, COCO = "synthetic", "coco"
 
-_PAPER = "paper's code, COCO_Detect_FPN_Adapted_OFA.yml"
-
 
 @dataclass(frozen=True)
 class Detectron2Options:
@@ -43,7 +41,7 @@ class Detectron2Options:
     )
     config_file: Path | None = option(None, "a config file of detectron2 (yaml), over the paper's values")
     overrides: str = option("", "keys of detectron2's config, over all else: 'KEY VALUE KEY VALUE …'")
-    iterations: int | None = option(None, "steps of training (SOLVER.MAX_ITER)", minimum=1)
+    iterations: int | None = option(None, "steps of an individual label's training (SOLVER.MAX_ITER)", minimum=1)
     batch: int | None = option(None, "images per step, over all GPUs (SOLVER.IMS_PER_BATCH)", minimum=1)
     lr: float | None = option(None, "highest learning rate (SOLVER.BASE_LR)", minimum=1e-9)
     freeze: int | None = option(

@@ -254,6 +254,7 @@ def finetune(
     """Train what ``attach`` made in place, without drawing the head anew.
 
     Raises:
+        DataError: if an image cannot be read, or a checkpoint cannot be read or written.
         LabelError: if the loss is not finite any more, or the GPU has too little memory.
     """
     solver = model.cfg.SOLVER
@@ -269,4 +270,5 @@ def finetune(
             device=device,
             gpus=task.options.gpus,
             progress=progress,
+            checkpoint=task.checkpoint(model.detector, cfg, seed),
         )

@@ -158,8 +158,6 @@ class Detectron2Task:
         """
         whole, cfg, train = detection_model(model), self.cfg, self.data[0]
         redraw(whole, seed)
-        folder = self.options.cache_dir or default_cache()
-        self._checkpoint = checkpoint_of(folder, whole.detector, cfg, seed, train.mark)
         fit(
             whole.detector,
             learnable(train.records, cfg),
@@ -168,8 +166,14 @@ class Detectron2Task:
             device=device,
             gpus=self.options.gpus,
             progress=progress,
-            checkpoint=self._checkpoint,
+            checkpoint=self.checkpoint(whole.detector, cfg, seed),
         )
+
+    def checkpoint(self, detector: nn.Module, cfg: CfgNode, seed: int) -> Checkpoint | None:
+        """Where a training that begins is kept until the next ``evaluate``; nowhere if it is short."""
+        folder = self.options.cache_dir or default_cache()
+        self._checkpoint = checkpoint_of(folder, detector, cfg, seed, self.data[0].mark)
+        return self._checkpoint
 
     def reads_latents(self, options: HeadOptions) -> bool:
         """Never: those of detection's large images would fill disks."""

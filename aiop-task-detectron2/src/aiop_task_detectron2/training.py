@@ -85,8 +85,8 @@ class Training:
                 self.optimiser.step()
         except torch.cuda.OutOfMemoryError as error:
             raise LabelError(
-                f"the GPU has too little memory for {size} images a step; give a smaller batch (--batch), and a "
-                "learning rate that is smaller in proportion"
+                f"the GPU has too little memory for {size} images a step; give a smaller batch (--batch, of a head "
+                "--head.batch, of shared labels --shared.batch), and a learning rate that is smaller in proportion"
             ) from error
         self.scheduler.step()
         self.step += 1

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from aiop_coco.categories import Categories
 from aiop_coco.images import UNREADABLE
-from aiop_coco.mark import mark
-from aiop_coco.panoptic import prepare_stuff
 from aiop_coco.records import ImageRecord, load_coco, read_records
 from aiop_coco.splits import PUBLISHED, CocoSplit
-from aiop_core.contracts import Progress, silent
 from aiop_core.errors import DataError
 from aiop_task_torchvision.model import IGNORED, Target
 from aiop_task_torchvision.options import Settings
@@ -130,19 +126,6 @@ class CocoImages(Dataset[Sample]):
         return classes
 
 
-def with_stuff(split: CocoSplit, cache: Path, progress: Progress = silent) -> CocoSplit:
-    """The split with stuff masks; where the folder is missing they are made of the panoptic files, in ``cache``.
-
-    Raises:
-        DataError: if there are no panoptic files either, or there is no room.
-    """
-    if split.stuff_masks is not None and split.stuff_masks.is_dir():
-        return split
-    out = cache / f"panoptic_stuff_{split.name}_{mark(split)}"
-    prepare_stuff(split, out, progress, workers=os.cpu_count() or 1)
-    return replace(split, stuff_masks=out)
-
-
 def _mask(record: ImageRecord) -> Path:
     assert record.stuff_mask is not None  # with_stuff made sure
     return record.stuff_mask
@@ -184,12 +167,37 @@ def _decoded(file: Path, mode: str, size: tuple[int, int]) -> np.ndarray[Any, An
     return pixels
 
 
+class Told(Dataset[Sample | DataError]):
+    """The samples, and in place of one that cannot be read the error: of a worker it would be raised with a traceback.
+
+    Args:
+        images: of which they are.
+    """
+
+    def __init__(self, images: CocoImages) -> None:
+        self._images = images
+
+    def __getitem__(self, view: View) -> Sample | DataError:
+        try:
+            return self._images[view]
+        except DataError as error:
+            return error
+
+
 def in_batches(views: Sequence[View], batch: int) -> list[list[View]]:
     """``views`` in pieces; the last one may be shorter."""
     return [list(views[start : start + batch]) for start in range(0, len(views), batch)]
 
 
 def batches(images: CocoImages, views: Sequence[list[View]], workers: int) -> Iterator[list[Sample]]:
-    """The samples of each batch of views, read by ``workers`` processes beside this one."""
+    """The samples of each batch of views, read by ``workers`` processes beside this one.
+
+    Raises:
+        DataError: if a file is damaged, or not of the size that the annotations say.
+    """
     own = torch.Generator()  # else the loader draws from the global one
-    yield from DataLoader(images, batch_sampler=views, num_workers=workers, collate_fn=list, generator=own)
+    for told in DataLoader(Told(images), batch_sampler=views, num_workers=workers, collate_fn=list, generator=own):
+        for sample in told:
+            if isinstance(sample, DataError):
+                raise sample
+        yield told

@@ -11,11 +11,12 @@ from torch import nn
 
 from aiop_coco.categories import Categories, read_categories
 from aiop_coco.drawn import default_cache, drawn_set
+from aiop_coco.panoptic import locate_stuff, with_stuff
 from aiop_coco.splits import CocoSplit, coco2017
 from aiop_core.contracts import Backbone, Metric, Progress, silent
 from aiop_core.errors import ContractError, DataError
 from aiop_core.sharing.chance import own_randomness
-from aiop_task_torchvision.data import CocoImages, with_stuff
+from aiop_task_torchvision.data import CocoImages
 from aiop_task_torchvision.evaluation import METRICS, measure
 from aiop_task_torchvision.fixed_part import FixedPart
 from aiop_task_torchvision.model import DIVISIBLE, Heads, Segmenter
@@ -155,7 +156,7 @@ class TorchvisionTask:
         if s.data == "synthetic" and s.data_dir is None:
             return find_coco(self.splits[0].images.parent)
         real = s.data == "coco"
-        return find_coco(self._named_root(), things=real and s.boxed, stuff=real and s.semantic)
+        return find_coco(self._named_root(), things=real, stuff=real and s.semantic)
 
     def draw_data(self, path: Path, *, count: int) -> None:
         """A contact sheet of training and validation images.
@@ -165,7 +166,7 @@ class TorchvisionTask:
         """
         from aiop_coco.sheet import draw
 
-        draw(self.splits, path, count)
+        draw([locate_stuff(split, self.cache) for split in self.splits], path, count)
 
     def model(self, backbone: Backbone) -> Segmenter:
         """The backbone with the heads of the chosen parts.
