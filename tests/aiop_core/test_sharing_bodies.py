@@ -75,6 +75,18 @@ def test_levels_are_padded_with_zeros():
     assert not body.training
 
 
+def test_bodies_normalise_as_the_task_s_images_make_them():
+    images = 5 + 3 * torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    plain, ready = (FrozenBodies(Bodies(), (), "cpu", given).body(0)(images) for given in (None, images))
+    for level, before in zip(ready, plain, strict=True):
+        deviation, mean = torch.std_mean(level, dim=(0, 2, 3))
+        assert torch.allclose(mean, torch.zeros_like(mean), atol=1e-2)
+        assert torch.allclose(deviation, torch.ones_like(mean), atol=0.02)
+        assert not torch.allclose(before.mean((0, 2, 3)), mean, atol=0.1)
+    alone = FrozenBodies(Bodies(), (), "cpu", images).body(0)(images[:1])
+    assert torch.allclose(alone[1], ready[1][:1], atol=1e-5), "what stands beside an image in a batch changes nothing"
+
+
 def test_widths_that_do_not_fit_name_what_is_needed():
     assert shared_widths((), Bodies()) == ()
     assert shared_widths((), Bodies(said=True)) == (5, 6)

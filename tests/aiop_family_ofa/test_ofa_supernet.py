@@ -13,8 +13,8 @@ from torch.func import functional_call
 
 from aiop_core.contracts import silent
 from aiop_core.errors import DataError, OptionError, WeightsError
+from aiop_core.sharing.norms import recalibrate
 from aiop_family_ofa import supernet_training
-from aiop_family_ofa.calibration import recalibrate
 from aiop_family_ofa.channel_order import sort_channels
 from aiop_family_ofa.family import create
 from aiop_family_ofa.mobile import mobilenet_v3, proxyless

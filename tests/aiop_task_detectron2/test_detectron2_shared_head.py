@@ -263,6 +263,19 @@ def test_finetuning_goes_on_from_the_head_and_can_leave_the_body(task, bodies, h
         task.finetune(nn.Identity(), options, seed=3, device="cpu", progress=silent)
 
 
+def test_bodies_normalise_as_drawn_images_make_them(task, bodies):
+    from aiop_core.sharing.bodies import FrozenBodies
+    from aiop_task_detectron2.shared_head import calibration_images, scheduled
+    from aiop_task_detectron2.sharing_options import SYNTHETIC_HEAD
+
+    cfg = scheduled(task.cfg, SYNTHETIC_HEAD, None)
+    images = calibration_images(task.data[0].records, cfg, 0, "cpu")
+    assert images.shape[1:] == (3, 64, 64)
+    assert images.mean().abs() < 1
+    plain, ready = (FrozenBodies(bodies, (), "cpu", given).body(0).backbone for given in (None, images))
+    assert not all(torch.equal(value, ready.state_dict()[name]) for name, value in plain.state_dict().items())
+
+
 def test_options_of_finetuning_reach_detectron2(task, bodies, head, monkeypatch):
     from aiop_task_detectron2 import shared_head
 

@@ -17,7 +17,7 @@ from aiop_task_hpe import latent_files
 from aiop_task_hpe import latents as latents_module
 from aiop_task_hpe.augment import Change, cut, normalised
 from aiop_task_hpe.latent_files import level_names
-from aiop_task_hpe.latents import Latents, collect_latents
+from aiop_task_hpe.latents import Latents, calibration_images, collect_latents
 from aiop_task_hpe.options import PoseOptions
 from aiop_task_hpe.sharing_options import LatentsOptions
 from aiop_task_hpe.task import PoseTask
@@ -62,7 +62,7 @@ def contents(folder):
 def test_they_equal_one_image_at_a_time_over_the_population(task, bodies, tmp_path, hold):
     out = collect(task, bodies, tmp_path / "out", per_stratum=2, dtype="float32", mirrored=True, hold=hold)
     assert max(n for number, n in bodies.made.items() if number) == 1
-    population = Population(FrozenBodies(bodies, (), "cpu"), 2)
+    population = Population(FrozenBodies(bodies, (), "cpu", calibration_images(task, "cpu")), 2)
     images = [cut(store.get([i]), Change.none(1), 32) for store in task.stores for i in range(len(store))]
     found = [np.concatenate([np.load(out / f"{split}_{name}.npy") for split in ("train", "val")]) for name in NAMES]
     for number, patches in enumerate(images):

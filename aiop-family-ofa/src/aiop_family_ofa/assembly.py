@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from aiop_core.contracts import Architecture
 from aiop_core.errors import WeightsError
+from aiop_core.sharing.norms import recalibrate
 from aiop_family_ofa import calibration, checkpoints, supernet_files
 from aiop_family_ofa.options import SupernetOptions
 from aiop_family_ofa.plans import NetworkPlan
@@ -50,7 +51,7 @@ class Assembly(Generic[A]):
         module.to(place)
         images = self._images()
         if images is not None:
-            calibration.recalibrate(module, images)
+            recalibrate(module, (batch.to(place) for batch in images))
         return module
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Batch-norm statistics of a sub-network, recomputed on images.
+"""Images on which batch-norm statistics of a sub-network are recomputed.
 
 A sub-network shares its weights with all others, but activations are distributed
 differently in each, so that the supernet's running statistics do not fit it.
@@ -6,14 +6,14 @@ differently in each, so that the supernet's running statistics do not fit it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from aiop_core.errors import DataError
 
@@ -64,33 +64,3 @@ def _image(path: Path, hw: tuple[int, int]) -> Float[Tensor, "3 h w"]:
     image = image.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + w, top + h))
     pixels = torch.from_numpy(np.array(image, dtype=np.float32)) / 255
     return ((pixels - torch.tensor(IMAGENET_MEAN)) / torch.tensor(IMAGENET_STD)).permute(2, 0, 1)
-
-
-@torch.no_grad()
-def recalibrate(module: nn.Module, images: Iterable[Float[Tensor, "batch 3 h w"]]) -> None:
-    """Replace the running statistics of every batch norm by those of ``images``.
-
-    Means and variances of batches are averaged with the batches' sizes as weights; layers
-    normalise with the batch's own statistics meanwhile. Nothing else changes: weights,
-    dropout and the mode of the module stay as they are.
-
-    Source: once-for-all, ``set_running_statistics``; torch's variances are the unbiased ones.
-    """
-    modes = {layer: layer.training for layer in module.modules()}
-    norms = {layer: layer.momentum for layer in modes if isinstance(layer, nn.BatchNorm2d)}
-    module.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.train()
-    seen = 0
-    try:
-        for batch in images:
-            seen += len(batch)
-            for norm in norms:
-                norm.momentum = len(batch) / seen
-            module(batch.to(next(module.parameters()).device))
-    finally:
-        for norm, momentum in norms.items():
-            norm.momentum = momentum
-        for layer, mode in modes.items():
-            layer.training = mode

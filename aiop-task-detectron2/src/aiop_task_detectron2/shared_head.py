@@ -16,19 +16,22 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from detectron2.solver import build_optimizer
+from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from aiop_core.capabilities import Bodies
 from aiop_core.contracts import Backbone, FitReport, Level, Progress
 from aiop_core.errors import DataError, WeightsError
-from aiop_core.sharing.bodies import FrozenBodies, shared_widths
+from aiop_core.sharing.bodies import CALIBRATION, FrozenBodies, shared_widths
 from aiop_core.sharing.features import BodyFeatures, SampledBodies, SwappedBodies
 from aiop_core.sharing.freezing import frozen
 from aiop_core.sharing.head_files import CARD, read_card, read_weights, write_head
 from aiop_core.sharing.head_files import Training as HeadTraining
 from aiop_core.sharing.origin import ELSEWHERE, Origin, bodies_origin, plain, require
 from aiop_task_detectron2.assembly import DetectionModel, redraw
+from aiop_task_detectron2.body import COARSEST
 from aiop_task_detectron2.loading import Record, batches, learnable
 from aiop_task_detectron2.options import SYNTHETIC
 from aiop_task_detectron2.sharing_options import (
@@ -106,7 +109,8 @@ def train_head(
     """
     drawn, widths = task.options.data == SYNTHETIC, shared_widths(task.options.head_widths, bodies)
     cfg = scheduled(task.cfg, head_schedule(options, bodies.family, drawn=drawn), options.lr)
-    ready = FrozenBodies(bodies, widths, device)
+    records = learnable(task.data[0].records, cfg)
+    ready = FrozenBodies(bodies, widths, device, calibration_images(records, cfg, seed, device))
     size = population_size(options, bodies.strata, drawn=drawn)
     fitting = _fitting(task, cfg, widths, ready.levels)
     origin = plain({**fitting, **_origin(task, bodies, options, size, cfg, seed)})
@@ -122,10 +126,18 @@ def train_head(
     state.resume(out, origin, device)
     learner.step = learner.scheduler.last_epoch = state.step
     every = options.save_every or (SYNTHETIC_SAVE_EVERY if drawn else SAVE_EVERY)
-    _train(state, learner, stand_in, learnable(task.data[0].records, cfg), cfg, out, origin, every, seed, progress)
+    _train(state, learner, stand_in, records, cfg, out, origin, every, seed, progress)
     report = {"loss": state.loss, "steps": float(state.step)}
     write_head(out, state.head, {"origin": origin, "report": report, **fitting})
     return FitReport(report)
+
+
+def calibration_images(records: Sequence[Record], cfg: CfgNode, seed: int, device: str) -> Tensor:
+    """The images that bodies' batch-norm statistics are measured on: those of the first steps, normalised."""
+    steps = -(-min(CALIBRATION, len(records)) // cfg.SOLVER.IMS_PER_BATCH)
+    mean, std = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD))
+    images = [image["image"] for batch in batches(records, cfg, seed, 0, steps) for image in batch]
+    return ImageList.from_tensors([(image.to(device) - mean) / std for image in images], COARSEST).tensor
 
 
 def scheduled(cfg: CfgNode, schedule: Schedule, lr: float | None) -> CfgNode:

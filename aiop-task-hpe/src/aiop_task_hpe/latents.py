@@ -21,7 +21,7 @@ from torch import Tensor
 from aiop_core.capabilities import Bodies
 from aiop_core.contracts import Level, Progress
 from aiop_core.errors import ContractError, DataError
-from aiop_core.sharing.bodies import FrozenBodies, require_several, shared_widths
+from aiop_core.sharing.bodies import CALIBRATION, FrozenBodies, require_several, shared_widths
 from aiop_core.sharing.json_files import FORMAT, read_json, write_json
 from aiop_core.sharing.moments import Moments
 from aiop_core.sharing.origin import ELSEWHERE, Origin, bodies_origin, require
@@ -41,6 +41,7 @@ from aiop_task_hpe.latent_files import (
 from aiop_task_hpe.origin import data_origin
 from aiop_task_hpe.patches import Patches, PatchStore
 from aiop_task_hpe.sharing_options import SYNTHETIC_HOLD, LatentsOptions, population_size
+from aiop_task_hpe.training import plain_images
 
 if TYPE_CHECKING:
     from aiop_task_hpe.task import PoseTask
@@ -65,7 +66,8 @@ def collect_latents(
         OptionError: if one body alone would speak of an image, bodies vary in width, or their strides do not fit
             the image size.
     """
-    frozen = FrozenBodies(bodies, shared_widths(task.settings.head_widths, bodies), device)
+    widths = shared_widths(task.settings.head_widths, bodies)
+    frozen = FrozenBodies(bodies, widths, device, calibration_images(task, device))
     require_multiple(task.settings.input_size, frozen.levels)
     size = bodies.strata * require_several(population_size(options.per_stratum, task.settings), bodies)
     header = _header(task, frozen, bodies, options, size)
@@ -78,6 +80,12 @@ def collect_latents(
     if done < total:
         _collect(task, frozen, open_arrays(out, header, mode="r+"), out, header, done, device, progress)
     progress(total, total, "images")
+
+
+def calibration_images(task: PoseTask, device: str) -> Tensor:
+    """The training images that bodies' batch-norm statistics are measured on."""
+    store = task.stores[0]
+    return next(plain_images(store, np.arange(min(CALIBRATION, len(store))), task.settings, device=device))
 
 
 def _header(

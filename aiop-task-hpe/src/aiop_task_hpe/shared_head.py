@@ -30,7 +30,7 @@ from aiop_core.sharing.head_files import CARD, Training, read_card, read_weights
 from aiop_core.sharing.origin import ELSEWHERE, Origin, bodies_origin, plain, require
 from aiop_task_hpe.features import FeatureSource, ImageFeatures, LatentFeatures
 from aiop_task_hpe.heads import build_head, draw_weights
-from aiop_task_hpe.latents import Latents
+from aiop_task_hpe.latents import Latents, calibration_images
 from aiop_task_hpe.options import Settings
 from aiop_task_hpe.origin import data_origin, split_origin
 from aiop_task_hpe.sharing_options import HeadOptions, SharedOptions, head_settings, population_size, tune_settings
@@ -122,7 +122,7 @@ def _source(
     count = 1 if settings.head == "deconv" else len(bodies.body(0).levels)
     if cache is not None:
         return LatentFeatures(cache, count, settings, seed=seed, device=device)
-    ready = FrozenBodies(bodies, settings.head_widths, device)
+    ready = FrozenBodies(bodies, settings.head_widths, device, calibration_images(task, device))
     features: BodyFeatures
     if options.method == "swap":
         learning = partial(make_optimiser, settings=settings)

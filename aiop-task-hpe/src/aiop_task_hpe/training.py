@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from aiop_core.contracts import Progress
 from aiop_core.errors import LabelError
+from aiop_core.sharing import norms
 from aiop_core.sharing.chance import own_randomness
 from aiop_task_hpe.augment import Change, Strength, cut, heat_maps, normalised
 from aiop_task_hpe.options import Settings
@@ -98,24 +101,21 @@ def loss_of(maps: HeatMaps, patches: Patches, settings: Settings) -> Tensor:
 
 
 def recalibrate(model: nn.Module, store: PatchStore, settings: Settings, *, device: str) -> None:
-    """Measure batch-norm statistics anew, as the plain mean over ``settings.recalibrate`` batches.
+    """Measure batch-norm statistics anew, over ``settings.recalibrate`` batches.
 
     After few steps the running statistics still remember the first weights.
     """
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    model.train()
-    with torch.no_grad():
-        seen = np.arange(min(settings.recalibrate * EVALUATION_BATCH, len(store)))
-        for patches in store.batches(seen, EVALUATION_BATCH):
-            images = cut(patches, Change.none(len(patches)), settings.input_size).images
-            if len(images) > 1:
-                model(normalised(images, device))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    seen = np.arange(min(settings.recalibrate * EVALUATION_BATCH, len(store)))
+    images = plain_images(store, seen, settings, device=device)
+    norms.recalibrate(model, (batch for batch in images if len(batch) > 1))  # one image may be one number a channel
+
+
+def plain_images(
+    store: PatchStore, numbers: np.ndarray[Any, Any], settings: Settings, *, device: str
+) -> Iterator[Float[Tensor, "batch 3 h w"]]:
+    """Images as networks read them, without augmentation, in batches of ``EVALUATION_BATCH``."""
+    for patches in store.batches(numbers, EVALUATION_BATCH):
+        yield normalised(cut(patches, Change.none(len(patches)), settings.input_size).images, device)
 
 
 @dataclass(frozen=True)

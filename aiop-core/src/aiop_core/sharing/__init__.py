@@ -3,6 +3,7 @@
 A plugin's ``plugin.py`` must not import it; what does the work may.
 
 - :mod:`~aiop_core.sharing.bodies`: a family's bodies, equally wide and without training.
+- :mod:`~aiop_core.sharing.norms`: batch-norm statistics, measured anew.
 - :mod:`~aiop_core.sharing.padding`: levels of varying widths, made equally wide.
 - :mod:`~aiop_core.sharing.features`: what a head learns from: draws from many bodies, or one body after another.
 - :mod:`~aiop_core.sharing.moments`: mean and deviation over bodies, and draws from them.

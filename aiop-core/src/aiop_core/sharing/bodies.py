@@ -10,7 +10,11 @@ from torch import Tensor, nn
 from aiop_core.capabilities import Bodies
 from aiop_core.contracts import Backbone, Level
 from aiop_core.errors import ContractError, OptionError
+from aiop_core.sharing.norms import recalibrate
 from aiop_core.sharing.padding import ChannelPadding, padded_levels
+
+CALIBRATION = 32
+"""Images that batch-norm statistics of a body are measured on."""
 
 LOOKED_AT = 25
 """Bodies whose widths an error names."""
@@ -59,12 +63,16 @@ class PaddedBody(nn.Module):
 class FrozenBodies:
     """Bodies that are ready to run, in evaluation mode, whose weights take no gradients.
 
+    Their batch norms normalise as images of the task make them: a sub-network's statistics are not its supernet's, and
+    random weights have none, so that what a body gives would shrink from layer to layer.
+
     Errors name a task's option ``head_widths``: one tuple of numbers, what its heads pad levels to.
 
     Args:
         bodies: of a family.
         widths: channels that every body's levels are zero-padded to; empty for none.
         device: a torch device.
+        images: normalised ones of the task, on which batch-norm statistics are measured; ``None`` leaves them.
 
     Attributes:
         levels: of every body, after padding.
@@ -73,7 +81,8 @@ class FrozenBodies:
         OptionError: if there is not one width for each level.
     """
 
-    def __init__(self, bodies: Bodies, widths: Sequence[int], device: str) -> None:
+    def __init__(self, bodies: Bodies, widths: Sequence[int], device: str, images: Tensor | None = None) -> None:
+        self._images = images
         self.family, self.strata = bodies.family, bodies.strata
         self.widest: tuple[Level, ...] | None = None  # padded, all are equally wide
         self._bodies, self._widths, self._device = bodies, tuple(widths), device
@@ -106,7 +115,10 @@ class FrozenBodies:
                 f"{self._needed()}: give that or what the family's widest body has"
             )
         padded = PaddedBody(backbone, self._widths).to(self._device).eval().requires_grad_(requires_grad=False)
-        return padded.to(memory_format=torch.channels_last)
+        padded = padded.to(memory_format=torch.channels_last)
+        if self._images is not None and len(self._images) > 1:  # one image may be one number a channel
+            recalibrate(padded, [self._images])
+        return padded
 
     def _needed(self) -> str:
         """The widths that cover the first bodies, as an option is written."""
