@@ -190,4 +190,7 @@ def test_suggestions():
     assert suggest("alpa", ["alpha", "beta"]) == "did you mean 'alpha'? allowed are: alpha, beta"
     assert suggest("zzz", ["alpha", "beta"]) == "allowed are: alpha, beta"
     assert suggest("zzz", []) == "there are none"
+    many = [f"name{i:02}" for i in range(50)]
+    assert suggest("zzz", many) == "50 are allowed, such as name00, name01, name02, name03, name04"
+    assert suggest("name7", many).startswith("did you mean 'name")
     assert suggest("alph", {"alpha": 1}, show=lambda n: f"--{n}") == "did you mean '--alpha'? allowed are: --alpha"

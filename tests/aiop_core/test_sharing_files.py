@@ -9,6 +9,7 @@ from torch import nn
 from aiop_core.errors import DataError, WeightsError
 from aiop_core.records.whole_files import replacing
 from aiop_core.sharing.head_files import CARD, CHECKPOINT, WEIGHTS, Training, read_card, read_weights, write_head
+from aiop_core.sharing.json_files import FORMAT
 
 ORIGIN = {"family": "small", "sizes": [1, 2]}
 
@@ -71,19 +72,26 @@ def test_a_checkpoint_that_does_not_fit_is_said(tmp_path):
         training().save(tmp_path / "file", ORIGIN)
 
 
+def test_a_full_disk_is_said_as_such(tmp_path):
+    (tmp_path / f"{CHECKPOINT}.{os.getpid()}.part").symlink_to("/dev/full")
+    with pytest.raises(DataError, match=r"training.pt cannot be written \(.*No space left on device.*\); make room"):
+        training().save(tmp_path, ORIGIN)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_finished_head_comes_back(tmp_path):
     state = training(3)
     state.save(tmp_path, ORIGIN)
     write_head(tmp_path, state.head, {"origin": ORIGIN})
     assert sorted(p.name for p in tmp_path.iterdir()) == [CARD, WEIGHTS]
-    assert read_card(tmp_path) == {"format": 1, "origin": ORIGIN}
+    assert read_card(tmp_path) == {"format": FORMAT, "origin": ORIGIN}
     head = nn.Linear(3, 2)
     read_weights(tmp_path, head)
     assert torch.equal(head.weight, state.head.weight)
     with pytest.raises(WeightsError, match=r"tensor 'bias' has shape \(2,\), the head needs \(4,\); train the"):
         read_weights(tmp_path, nn.Linear(3, 4))
     (tmp_path / CARD).write_text('{"format": 99}')
-    with pytest.raises(WeightsError, match=r"head.json has format 99, this version reads 1; give a folder that"):
+    with pytest.raises(WeightsError, match=r"head.json has format 99, this version reads 2; give a folder that"):
         read_card(tmp_path)
     (tmp_path / CARD).write_text("{")
     with pytest.raises(WeightsError, match=r"head.json cannot be read .*; give a folder that 'aiop head' finished"):

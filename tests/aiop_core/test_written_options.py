@@ -110,3 +110,14 @@ def test_what_two_runs_leave_is_not_mixed(aiop: Aiop, head: Path, tmp_path: Path
         done = aiop("cache", "build", first, two / "graphs.safetensors", "--out", tmp_path / "caches")
         assert done.code == 1
         assert "head is null there and" in done.err
+
+
+def test_what_open_options_came_to(aiop: Aiop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a task that says it; the others' options say all."""
+    label = ("label", *WHAT, "--count", 1)
+    assert aiop(*label, "--out", tmp_path / "silent").code == 0
+    assert not (tmp_path / "silent" / "resolved.json").exists()
+    told = {"epochs": 3, "sizes": [1, 2]}
+    monkeypatch.setattr(reference_sharing.SharedReferenceTask, "resolved", lambda task: told, raising=False)
+    assert aiop(*label, "--out", tmp_path / "told").code == 0
+    assert json.loads((tmp_path / "told" / "resolved.json").read_text()) == told

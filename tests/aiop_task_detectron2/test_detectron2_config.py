@@ -140,11 +140,22 @@ def test_what_the_task_does_not_do_is_refused(key):
         ("SOLVER.IMS_PER_BATCH 0", "SOLVER.IMS_PER_BATCH is 0; give at least 1"),
         ("DATALOADER.NUM_WORKERS -1", "DATALOADER.NUM_WORKERS is -1; give at least 0"),
         ("SOLVER.LR_SCHEDULER_NAME Sawtooth", "cannot plan the learning rate: .*Sawtooth; change SOLVER"),
+        ("INPUT.FORMAT XYZ", "INPUT.FORMAT is 'XYZ'; give RGB, BGR or YUV-BT.601"),
+        ("INPUT.FORMAT L", "INPUT.FORMAT is 'L'; give RGB"),
+        ("MODEL.PIXEL_MEAN [1.0]", r"MODEL.PIXEL_MEAN is \[1.0\]; give 3 numbers, one a colour"),
+        ("MODEL.ROI_HEADS.NAME CascadeROIHeads", "MODEL.ROI_HEADS.NAME is 'CascadeROIHeads', but this task knows"),
+        ("MODEL.ROI_HEADS.NUM_CLASSES 7", "NUM_CLASSES has no effect here, as it follows from the annotations; leave"),
+        ("MODEL.BACKBONE.FREEZE_AT 1", "FREEZE_AT has no effect here, as it follows from --family and --freeze"),
+        ("DATASETS.TRAIN ('a',)", "DATASETS.TRAIN has no effect here, as it follows from --data"),
     ],
 )
 def test_what_would_end_a_training_is_told_before(overrides, said):
     with pytest.raises(OptionError, match=said):
         settings(overrides=overrides)
+
+
+def test_semantic_segmentation_alone_has_no_box_heads_to_know():
+    settings(overrides="MODEL.ROI_HEADS.NAME CascadeROIHeads", parts=("sem_seg",))
 
 
 def test_cropping_wants_shapely(monkeypatch):

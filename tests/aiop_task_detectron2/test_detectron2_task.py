@@ -123,11 +123,12 @@ def test_graphs_of_coco_need_no_data(make_task, tiny_body, monkeypatch):
     assert list(task.graphs(task.model(tiny_body()))) == METRICS
 
 
-def test_the_fingerprint_is_of_annotations_and_config_file(make_task, quick, coco, drawn, tmp_path):
+def test_the_fingerprint_is_of_annotations_and_config(make_task, quick, coco, drawn, tmp_path):
     def real(folder=coco, **options):
         return make_task(data="coco", data_dir=folder, parts=("obj_det",), **options).fingerprint()
 
-    assert make_task(train_images=5).fingerprint() == ""
+    assert make_task(train_images=5).fingerprint() == make_task(train_images=6, workers=1).fingerprint()
+    assert make_task(iterations=5).fingerprint() != make_task().fingerprint()
     first = real()
     assert len(first) == 16
     assert real(drawn) == real(coco / "coco") == first
@@ -287,3 +288,9 @@ def test_labels_do_not_depend_on_where_the_images_lie(make_task, tiny_body, shar
         found.append((task.fingerprint(), task.evaluate_in_detail(model, device="cpu"), str(model.state_dict())))
     assert found[0] == found[1]
     assert Detectron2Options().data_dir is None
+
+
+def test_what_is_really_done_is_told(make_task):
+    told = json.loads(json.dumps(make_task(iterations=7).resolved()))
+    assert (told["config"]["SOLVER"]["MAX_ITER"], told["config"]["SOLVER"]["IMS_PER_BATCH"]) == (7, 2)
+    assert (told["iterations"], told["batch"], told["freeze"], told["channels"]) == (7, 2, 0, 16)

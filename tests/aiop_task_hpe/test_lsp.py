@@ -202,6 +202,12 @@ def test_more_images_than_persons(lspet_folder):
         read(lspet_folder)
 
 
+def test_the_table_of_another_order_is_refused(lspet_folder):
+    scipy.io.savemat(lspet_folder / "joints.mat", {"joints": np.zeros((14, 3, 9428))})
+    with pytest.raises(DataError, match="has 9,428 persons, as HR-LSPET's table, whose order is another one; take the"):
+        read(lspet_folder)
+
+
 @pytest.mark.data
 def test_real_lspet(shared_data):
     train, val = read(shared_data / "pose")

@@ -50,6 +50,24 @@ def test_what_is_there_is_counted(lspet_folder):
     assert not found["lsp/joints.mat"].required
 
 
+def test_a_folder_that_is_not_there_is_said(aiop, tmp_path):
+    done = aiop("data", "check", "hpe2d", "--data-dir", tmp_path / "nope")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "nope does not exist; name the folder that holds the data sets" in done.err
+
+
+def test_what_is_absent_is_told_from_what_is_missing(aiop, lspet_folder):
+    done = aiop("data", "check", "hpe2d", "--data-dir", lspet_folder.parent)
+    assert done.code == 0
+    assert "nothing is missing\nwhat is absent belongs to other data than these options name" in done.out
+
+
+def test_a_table_is_one_set_s_alone(lspet_folder):
+    found = findings(data="lsp_extended", data_dir=lspet_folder)
+    assert missing(found) == []
+    assert found["hr_lspet/joints.mat"].found is None
+
+
 def test_lsp_needs_its_extension(lspet_folder):
     found = findings(data="lsp", data_dir=lspet_folder.parent)
     assert missing(found) == ["lsp/joints.mat", "lsp/images"]
@@ -91,6 +109,7 @@ def test_mpii(mpii_writer, mpii_person):
     assert missing(found) == ["mpii/annot/valid.json", "mpii/images"]
     assert found["mpii/annot/train.json"].found == "1 persons in 1 images, 2 of 16 joints annotated"
     assert "1 of 1 annotated images are missing" in found["mpii/images"].advice
+    assert found["mpii/annot/valid.json"].required
     mpii_writer.json("val.json", [one])
     mpii_writer.image("1.jpg", np.zeros((80, 80, 3), dtype=np.uint8))
     mpii_writer.mat([one])
@@ -100,6 +119,14 @@ def test_mpii(mpii_writer, mpii_person):
     assert found["mpii/images"].found == "1 of 1 images"
     assert not found["mpii/mpii_human_pose_v1_u12_1.mat"].required
     assert findings(data="mpii", data_dir=folder, annotations="mat")["mpii/mpii_human_pose_v1_u12_1.mat"].required
+
+
+def test_the_format_that_is_begun_is_the_one_that_is_needed(mpii_writer, mpii_person):
+    mpii_writer.mat([mpii_person("1.jpg", {0: (20.0, 30.0)}, (30.0, 45.0), 0.3)])
+    (mpii_writer.folder / "mpii_human_pose_v1_u12_1.mat").rename(mpii_writer.folder / "annot" / "train.h5")
+    found = findings(data="mpii", data_dir=mpii_writer.folder.parent)
+    assert missing(found) == ["mpii/annot/train.h5", "mpii/annot/valid.h5", "mpii/images"]
+    assert "mpii/annot/train.json" not in found
 
 
 def test_limbs_are_drawn_where_both_ends_are_annotated():

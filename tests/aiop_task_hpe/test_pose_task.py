@@ -213,3 +213,9 @@ def test_the_fingerprint_says_who_is_on_which_side_wherever_the_folder_lies(lspe
     table[3, 0, 4] += 1
     scipy.io.savemat(lspet_folder / "joints.mat", {"joints": table})
     assert fingerprint(lspet_folder) != first
+
+
+def test_open_options_are_told():
+    told = PoseTask(PoseOptions(epochs=7)).resolved()
+    assert (told["epochs"], told["batch"], told["head"]) == (7, 16, "skip")
+    assert None not in {value for name, value in told.items() if not isinstance(value, list) and name != "data_dir"}

@@ -232,3 +232,9 @@ def test_plugin_imports_nothing_heavy():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
+
+
+def test_open_options_are_told(make_task):
+    told = json.loads(json.dumps(make_task(epochs=7).resolved()))
+    assert told["epochs"] == 7
+    assert told["lr"] is not None

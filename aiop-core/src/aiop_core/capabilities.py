@@ -253,6 +253,14 @@ class Fingerprinted(Protocol):
         ...
 
 
+class Resolving(Task, Protocol):
+    """A task some of whose options depend on others where they are not given."""
+
+    def resolved(self) -> Mapping[str, Any]:
+        """What is really done: every knob with its value, as JSON values; written beside labels."""
+        ...
+
+
 class Detailed(Task, Protocol):
     """A task that measures more than its metrics."""
 

@@ -237,8 +237,8 @@ def options_dict(options: Any, *, runtime: bool = True) -> dict[str, Any]:
     return {f.name: plain(getattr(options, f.name)) for f in fields}
 
 
-SUGGESTED = 40
-"""With more names than these, ``suggest`` lists those that are near, if some are."""
+SUGGESTED, SHOWN = 40, 5
+"""With more names than the first, ``suggest`` lists those that are near, or else so many as the second."""
 
 
 def suggest(name: str, known: Sequence[str] | Mapping[str, Any], *, show: Callable[[str], str] = str) -> str:
@@ -251,4 +251,6 @@ def suggest(name: str, known: Sequence[str] | Mapping[str, Any], *, show: Callab
     if near and len(names) > SUGGESTED:  # the rest would bury the hint
         others = f"; also near: {', '.join(show(n) for n in near[1:])}" if near[1:] else ""
         return f"{hint.rstrip()} ({len(names)} are allowed{others})"
+    if len(names) > SUGGESTED:
+        return f"{len(names)} are allowed, such as {', '.join(show(n) for n in names[:SHOWN])}"
     return f"{hint}allowed are: {', '.join(show(n) for n in names)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ import torch
 from torch import Tensor
 
 from aiop_core.errors import DataError, WeightsError
+from aiop_core.sharing.checkpoint_files import write_checkpoint
+from aiop_core.sharing.json_files import write_json
 
 WEIGHTS, IMAGES = "supernet.pth", "images.pth"
 """The shared weights, and images to measure each sub-network's batch-norm statistics on."""
@@ -26,19 +27,15 @@ def save(content: Any, path: Path) -> None:
     Raises:
         DataError: if it cannot be written.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         if path.suffix == ".json":
-            part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            write_json(path, content)
         else:
-            with part.open("wb") as file:
-                torch.save(content, file)
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # torch raises RuntimeError where a disk is full
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise DataError(f"'{path}' cannot be written: {reason}; mend that and run the same command again") from error
-    finally:
-        part.unlink(missing_ok=True)
+            write_checkpoint(path, content)
+    except OSError as error:
+        raise DataError(
+            f"'{path}' cannot be written: {error.strerror}; mend that and run the same command again"
+        ) from error
 
 
 def load_checkpoint(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,18 +21,10 @@ from aiop_core.contracts import Backbone
 from aiop_core.errors import OptionError
 from aiop_core.sharing.chance import own_randomness
 from aiop_task_detectron2.body import PyramidBody
+from aiop_task_detectron2.config import require_known_heads
 from aiop_task_detectron2.fixed_part import FixedPart, heads_of
 from aiop_task_detectron2.pyramid import draw_weights
 from aiop_task_detectron2.registration import register
-
-ALLOWED: Mapping[str, tuple[Any, ...]] = {
-    "PROPOSAL_GENERATOR.NAME": ("RPN",),
-    "ROI_HEADS.NAME": ("StandardROIHeads",),
-    "ROI_BOX_HEAD.POOLER_TYPE": ("ROIAlignV2", "ROIAlign"),
-    "ROI_MASK_HEAD.POOLER_TYPE": ("ROIAlignV2", "ROIAlign"),
-    "PANOPTIC_FPN.INSTANCE_LOSS_WEIGHT": (1.0,),
-}
-"""Of keys below ``MODEL``, the values with which a cost can be told, or that detectron2 has not given up."""
 
 
 class DetectionModel(nn.Module):
@@ -175,10 +167,8 @@ def _require_buildable(cfg: CfgNode, body: PyramidBody, heads: Sequence[str]) ->
         OptionError: naming the key of the config.
     """
     model, shapes = cfg.MODEL, body.output_shape()
-    for key, allowed in ALLOWED.items():
-        value = model[key.split(".")[0]][key.split(".")[1]]
-        if "rpn" in heads and value not in allowed:
-            raise OptionError(f"MODEL.{key} is {value!r}, but this task knows {' and '.join(map(repr, allowed))} only")
+    if "rpn" in heads:
+        require_known_heads(cfg)
     read = {"RPN": model.RPN.IN_FEATURES, "ROI_HEADS": model.ROI_HEADS.IN_FEATURES} if "rpn" in heads else {}
     if "semantic" in heads:
         read["SEM_SEG_HEAD"] = model.SEM_SEG_HEAD.IN_FEATURES

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from aiop_core.errors import DataError
-from aiop_core.records.whole_files import replacing
+from aiop_core.sharing.checkpoint_files import write_checkpoint
 from aiop_task_detectron2.config import deciding
 from aiop_task_detectron2.training import Training
 
@@ -56,9 +56,8 @@ class Checkpoint:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(self.path) as part:
-                torch.save(training.state(), part)
-        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+            write_checkpoint(self.path, training.state())
+        except OSError as error:
             raise DataError(
                 f"{self.path} cannot be written ({error}); make room and repeat the command, or name another folder "
                 "(--cache-dir)"

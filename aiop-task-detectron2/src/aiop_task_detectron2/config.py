@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from operator import getitem
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from aiop_core.errors import OptionError
 from aiop_task_detectron2.evaluation import quiet
 from aiop_task_detectron2.fixed_part import heads_of
@@ -93,11 +95,38 @@ LEFT: Mapping[str, Any] = {
 }
 """What the task does not do, and the values that say so; with others a label would not be what was asked for."""
 
+DECIDED: Mapping[str, str] = {
+    "MODEL.META_ARCHITECTURE": "--parts",
+    "MODEL.MASK_ON": "--parts",
+    "MODEL.BACKBONE": "--family and --freeze",
+    "MODEL.WEIGHTS": "the family's --weights",
+    "MODEL.DEVICE": "--device",
+    "MODEL.ROI_HEADS.NUM_CLASSES": "the annotations",
+    "MODEL.SEM_SEG_HEAD.NUM_CLASSES": "the annotations",
+    "DATASETS.TRAIN": "--data",
+    "DATASETS.TEST": "--data",
+    "OUTPUT_DIR": "--out",
+    "SEED": "--seed",
+}
+"""Keys, or sections, that something else decides."""
+
+ALLOWED: Mapping[str, tuple[Any, ...]] = {
+    "MODEL.PROPOSAL_GENERATOR.NAME": ("RPN",),
+    "MODEL.ROI_HEADS.NAME": ("StandardROIHeads",),
+    "MODEL.ROI_BOX_HEAD.POOLER_TYPE": ("ROIAlignV2", "ROIAlign"),
+    "MODEL.ROI_MASK_HEAD.POOLER_TYPE": ("ROIAlignV2", "ROIAlign"),
+    "MODEL.PANOPTIC_FPN.INSTANCE_LOSS_WEIGHT": (1.0,),
+}
+"""The values with which a cost can be told, or that detectron2 has not given up."""
+
 LEAST: Mapping[str, int] = {"SOLVER.MAX_ITER": 1, "SOLVER.IMS_PER_BATCH": 1, "DATALOADER.NUM_WORKERS": 0}
 """Numbers that detectron2 does not look at before it needs them."""
 
 SAVE_EVERY = 1000
 """Steps between two checkpoints of a training; detectron2's 5000 are hours of one on few GPUs."""
+
+COLOURS = 3
+"""Of an image."""
 
 REAL_SIZE, SMALL_SIZE = 1024, 96
 """Height and width that graphs are traced at; the paper's code has 1024."""
@@ -137,6 +166,8 @@ def settings_of(options: Detectron2Options) -> CfgNode:
     for key, value in LEFT.items():
         if (asked := _value(cfg, key)) != value:
             raise OptionError(f"{key} is {asked!r}, which this task does not do; leave it {value!r}")
+    if boxes(options.parts):
+        require_known_heads(cfg)
     _require_trainable(cfg)
     return cfg
 
@@ -164,11 +195,38 @@ def semantic(parts: Sequence[str]) -> bool:
     return "semantic" in heads_of(parts)
 
 
+def require_known_heads(cfg: CfgNode) -> None:
+    """Make sure that boxes are found by heads of the kinds that can be counted here.
+
+    Raises:
+        OptionError: naming the key of the config.
+    """
+    for key, allowed in ALLOWED.items():
+        if (value := _value(cfg, key)) not in allowed:
+            raise OptionError(f"{key} is {value!r}, but this task knows {' and '.join(map(repr, allowed))} only")
+
+
+def _require_colours(cfg: CfgNode) -> None:
+    """Make sure that images are read in three colours, as bodies take them."""
+    from detectron2.data.detection_utils import convert_PIL_to_numpy
+
+    for key in ("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD"):
+        if len(value := _value(cfg, key)) != COLOURS:
+            raise OptionError(f"{key} is {value!r}; give {COLOURS} numbers, one a colour")
+    try:
+        colours = convert_PIL_to_numpy(Image.new("RGB", (1, 1)), cfg.INPUT.FORMAT).shape[-1]
+    except (KeyError, ValueError):
+        colours = 0
+    if colours != COLOURS:
+        raise OptionError(f"INPUT.FORMAT is {cfg.INPUT.FORMAT!r}; give RGB, BGR or YUV-BT.601")
+
+
 def _require_trainable(cfg: CfgNode) -> None:
     """Make sure of what would end a training before its first step, or in it."""
     from detectron2.solver import build_lr_scheduler
     from torch import nn, optim
 
+    _require_colours(cfg)
     for key, least in LEAST.items():
         if (given := _value(cfg, key)) < least:
             raise OptionError(f"{key} is {given}; give at least {least}")
@@ -219,6 +277,9 @@ def _merge_overrides(cfg: CfgNode, text: str) -> None:
             near = difflib.get_close_matches(key.upper(), known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise OptionError(f"overrides: detectron2's config has no key {key}{hint}")
+        decided = next((by for part, by in DECIDED.items() if f"{key}.".startswith(f"{part}.")), None)
+        if decided is not None:
+            raise OptionError(f"overrides: {key} has no effect here, as it follows from {decided}; leave it out")
         try:
             cfg.merge_from_list([key, value])
         except (ValueError, AssertionError) as error:

@@ -137,7 +137,7 @@ def _names(text: str) -> tuple[str, str]:
     if len(names) != 2:
         raise OptionError(
             f"data '{text}' is neither {SYNTHETIC} nor {COCO} nor two names of detectron2's catalogue with a comma "
-            "between them: that to train on, that to measure on"
+            f"between them, that to train on, that to measure on; {suggest(text, (SYNTHETIC, COCO))}"
         )
     for name in names:
         if name not in DatasetCatalog.list():

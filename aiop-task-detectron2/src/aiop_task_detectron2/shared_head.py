@@ -137,7 +137,8 @@ def calibration_images(records: Sequence[Record], cfg: CfgNode, seed: int, devic
     steps = -(-min(CALIBRATION, len(records)) // cfg.SOLVER.IMS_PER_BATCH)
     mean, std = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD))
     images = [image["image"] for batch in batches(records, cfg, seed, 0, steps) for image in batch]
-    return ImageList.from_tensors([(image.to(device) - mean) / std for image in images], COARSEST).tensor
+    together: Tensor = ImageList.from_tensors([(image.to(device) - mean) / std for image in images], COARSEST).tensor
+    return together
 
 
 def scheduled(cfg: CfgNode, schedule: Schedule, lr: float | None) -> CfgNode:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -14,7 +14,9 @@ from aiop_coco.drawn import default_cache
 from aiop_core.capabilities import Bodies, Finding, Piece
 from aiop_core.contracts import Backbone, FitReport, Metric, NoOptions, Progress, silent
 from aiop_core.errors import ContractError, OptionError
+from aiop_core.options import options_dict
 from aiop_task_detectron2.assembly import DetectionModel, assemble, redraw
+from aiop_task_detectron2.body import FREEZE
 from aiop_task_detectron2.checkpoints import Checkpoint, checkpoint_of
 from aiop_task_detectron2.config import SMALL_CHANNELS, deciding, input_size, settings_of
 from aiop_task_detectron2.costs import pieces
@@ -23,6 +25,7 @@ from aiop_task_detectron2.evaluation import METRICS, evaluate
 from aiop_task_detectron2.fixed_part import graphs
 from aiop_task_detectron2.loading import learnable
 from aiop_task_detectron2.options import COCO, PARTS, SYNTHETIC, Detectron2Options
+from aiop_task_detectron2.pyramid import CHANNELS
 from aiop_task_detectron2.training import fit
 
 if TYPE_CHECKING:
@@ -84,14 +87,42 @@ class Detectron2Task:
         return cfg
 
     def fingerprint(self) -> str:
-        """The images and annotations, and the config file; see :class:`~aiop_core.capabilities.Fingerprinted`.
+        """The config, the images and annotations; see :class:`~aiop_core.capabilities.Fingerprinted`.
+
+        Detectron2's versions have configs of their own, and differ in a measure.
 
         Raises:
             DataError: if the data are missing or not what they should be.
         """
         marks = [] if self.options.data == SYNTHETIC else data_marks(self.options)
-        config = [deciding(self._settings)] if self.options.config_file is not None else []
-        return hashlib.sha256("\n".join(marks + config).encode()).hexdigest()[:16] if marks + config else ""
+        return hashlib.sha256("\n".join([*marks, deciding(self._settings)]).encode()).hexdigest()[:16]
+
+    def resolved(self) -> Mapping[str, Any]:
+        """The options and detectron2's config, but for classes; see :class:`~aiop_core.capabilities.Resolving`."""
+        import yaml
+
+        cfg = self._settings
+        came_to = {
+            "input_size": self.input_hw[0],
+            "iterations": cfg.SOLVER.MAX_ITER,
+            "batch": cfg.SOLVER.IMS_PER_BATCH,
+            "lr": cfg.SOLVER.BASE_LR,
+            "freeze": self._freeze,
+            "channels": self._channels,
+            "box_proposals": cfg.MODEL.RPN.POST_NMS_TOPK_TEST,
+            "mask_proposals": cfg.TEST.DETECTIONS_PER_IMAGE,
+        }
+        given = {name: value for name, value in options_dict(self.options).items() if value is not None}
+        return {**came_to, **given, "config": yaml.safe_load(cfg.dump())}
+
+    @property
+    def _freeze(self) -> int:
+        default = 0 if self.options.data == SYNTHETIC else FREEZE
+        return default if self.options.freeze is None else self.options.freeze
+
+    @property
+    def _channels(self) -> int:
+        return self.options.channels or (SMALL_CHANNELS if self.options.data == SYNTHETIC else CHANNELS)
 
     def prepare_data(self, *, progress: Progress) -> None:
         """Draw images, or make semantic masks, where they are missing; see :class:`~aiop_core.capabilities.Preparing`.
@@ -140,8 +171,8 @@ class Detectron2Task:
             cfg or self.cfg,
             backbone,
             parts=self.parts,
-            freeze=0 if o.freeze is None and o.data == SYNTHETIC else o.freeze,
-            channels=SMALL_CHANNELS if o.channels is None and o.data == SYNTHETIC else o.channels,
+            freeze=None if o.freeze is None and o.data != SYNTHETIC else self._freeze,  # bodies may have fewer levels
+            channels=self._channels,
             widths=o.head_widths if head_widths is None else head_widths,
             box_proposals=o.box_proposals,
             mask_proposals=o.mask_proposals,

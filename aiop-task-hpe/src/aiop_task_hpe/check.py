@@ -21,7 +21,13 @@ _ENDS = {".jpg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}
 
 
 def find_data(settings: Settings) -> list[Finding]:
-    """Everything that the task can read, found or not; what the options name is required."""
+    """Everything that the task can read, found or not; what the options name is required.
+
+    Raises:
+        DataError: if the folder does not exist.
+    """
+    if settings.data_dir is not None and not settings.data_dir.is_dir():
+        raise DataError(f"data_dir {settings.data_dir} does not exist; name the folder that holds the data sets")
     needed = {settings.data} | ({settings.extension} if settings.data == "lsp" else set())
     found = [Finding("synthetic", Path(), "drawn on the fly, nothing to download", required="synthetic" in needed)]
     for name in DATA_SETS[1:]:
@@ -40,6 +46,8 @@ def find_data(settings: Settings) -> list[Finding]:
 def _leeds(name: str, data_dir: Path, required: bool) -> Iterator[Finding]:
     """One of the Leeds Sports Pose sets: its table, and its images."""
     layout, folder = lsp.LAYOUTS[name], lsp.folder_of(data_dir, name)
+    if folder == data_dir and not required and not lsp.numbered_images(folder, name):
+        folder = data_dir / name  # the table there is another set's
     path, count = folder / "joints.mat", layout.count
     try:
         table = lsp.read_joints(path, name)
@@ -59,13 +67,14 @@ def _mpii(data_dir: Path, annotations: str, required: bool) -> Iterator[Finding]
     """The annotations that are there, or else those that are asked for, and the images that they name."""
     folder = mpii.folder_of(data_dir)
     files = mpii.annotation_files(folder)
+    begun = [kind for kind, paths in files.items() if any(path.is_file() for path in paths)]
     try:
         chosen = mpii.choose_format(folder, annotations)
     except DataError:
-        chosen = "json"
+        chosen = (begun or ["json"])[0]
     names: set[str] = set()
     for kind, paths in files.items():
-        if kind != chosen and not any(path.is_file() for path in paths):
+        if kind not in (chosen, *begun):
             continue
         for path in paths:
             name, needed = f"mpii/{path.relative_to(folder)}", required and kind == chosen

@@ -212,6 +212,11 @@ def read_joints(path: Path, name: str) -> Float[np.ndarray, "n 14 3"]:
         raise DataError(
             f"{path} has the shape {table.shape}, expected {_shape(layout)}; take the original: {layout.where}"
         )
+    if name == "lsp_extended" and table.shape[2] == LAYOUTS["hr_lspet"].count:
+        raise DataError(
+            f"{path} has {table.shape[2]:,} persons, as HR-LSPET's table, whose order is another one; take the "
+            f"joints.mat of {name}: {layout.where}"
+        )
     first: np.ndarray[Any, Any] = np.asarray(table, dtype=np.float64)
     return first.transpose(2, 1, 0) if name == "lsp" else first.transpose(2, 0, 1)
 

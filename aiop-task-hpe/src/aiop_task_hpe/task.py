@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from aiop_core.capabilities import Bodies, Finding
 from aiop_core.contracts import Backbone, FitReport, Metric, Progress
 from aiop_core.errors import ContractError, LabelError
+from aiop_core.options import options_dict
 from aiop_task_hpe.heads import DeconvHPEHead, HeatMaps, SkipDeconvHPEHead, build_head, draw_weights
 from aiop_task_hpe.joints import skeleton_of
 from aiop_task_hpe.measures import HEAD, TORSO, measure, named_shares
@@ -85,6 +86,10 @@ class PoseTask:
             train, val = (PatchStore(part, workers=s.workers, limit_mb=s.cache_mb) for part in read_data(s))
             self._stores = train, val
         return self._stores
+
+    def resolved(self) -> Mapping[str, Any]:
+        """The settings; see :class:`~aiop_core.capabilities.Resolving`."""
+        return options_dict(self.settings)
 
     def fingerprint(self) -> str:
         """Who is trained on and who is measured; see :class:`~aiop_core.capabilities.Fingerprinted`.

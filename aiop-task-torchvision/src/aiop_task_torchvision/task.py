@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -15,6 +15,7 @@ from aiop_coco.panoptic import locate_stuff, with_stuff
 from aiop_coco.splits import CocoSplit, coco2017
 from aiop_core.contracts import Backbone, Metric, Progress, silent
 from aiop_core.errors import ContractError, DataError
+from aiop_core.options import options_dict
 from aiop_core.sharing.chance import own_randomness
 from aiop_task_torchvision.data import CocoImages
 from aiop_task_torchvision.evaluation import METRICS, measure
@@ -121,6 +122,10 @@ class TorchvisionTask:
                 CocoImages(val, classes, s, keep_empty=True),
             )
         return self._images
+
+    def resolved(self) -> Mapping[str, Any]:
+        """The settings; see :class:`~aiop_core.capabilities.Resolving`."""
+        return options_dict(self.settings)
 
     def prepare_data(self, *, progress: Progress) -> None:
         """Draw the synthetic set, or make the real one's stuff masks; see :class:`~aiop_core.capabilities.Preparing`.

@@ -78,6 +78,8 @@ def check(ctx: click.Context, /, draw: Path | None, examples: int, as_json: bool
         print_findings(findings)
         needed = f"{len(missing)} are missing or damaged" if missing else "nothing is missing"
         click.echo(f"of what the options of task '{chosen.name}' need, {needed}")
+        if not missing and any(finding.found is None for finding in findings):
+            click.echo("what is absent belongs to other data than these options name")
     if draw:
         task.draw_data(draw, count=examples)
         click.echo(f"{draw} shows what is annotated", err=as_json)

@@ -20,7 +20,7 @@ device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda, or another torch device."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
-dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done with which options, and stop.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Check the options, say what would be done, and stop.")
 count_option = click.option(
     "--count", type=click.IntRange(min=1), default=16, show_default=True, help="How many architectures to sample."
 )

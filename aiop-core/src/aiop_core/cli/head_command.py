@@ -39,11 +39,13 @@ def command(ctx: click.Context, /, latents: Path | None, dry_run: bool, as_json:
     --mode shared'). The same command again goes on where a killed one stopped.
     """
     from aiop_core.cli.view import open_view, print_json
-    from aiop_core.pipeline.shared_head import train_head
+    from aiop_core.pipeline.shared_head import sharing_task, train_head
 
     app: App = ctx.obj
     plan = share_plan(ctx, "head", arguments)
     if dry_run:
+        app.registry.make(plan.family)
+        sharing_task(app.registry, plan.task)
         where = {"out": str(plan.out), "latents": str(latents) if latents else None, "device": plan.device}
         print_json(plan.config("head") | where)
         return

@@ -51,6 +51,7 @@ def command(ctx: click.Context, /, dry_run: bool, as_json: bool, **arguments: An
         )
     plan = label_plan(ctx, arguments)
     if dry_run:
+        app.registry.make(plan.task)
         specs = [architecture.spec for architecture in sample(app.registry.make(plan.family), plan)]
         print_json(plan.config() | {"out": str(plan.out), "device": plan.device, "specs": specs})
         return

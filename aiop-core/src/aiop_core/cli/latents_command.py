@@ -36,11 +36,13 @@ def command(ctx: click.Context, /, dry_run: bool, as_json: bool, **arguments: An
     one stopped.
     """
     from aiop_core.cli.view import open_view, print_json
-    from aiop_core.pipeline.shared_head import collect_latents
+    from aiop_core.pipeline.shared_head import collect_latents, sharing_task
 
     app: App = ctx.obj
     plan = share_plan(ctx, "latents", arguments)
     if dry_run:
+        app.registry.make(plan.family)
+        sharing_task(app.registry, plan.task)
         print_json(plan.config("latents") | {"out": str(plan.out), "device": plan.device})
         return
     with open_view() as view:

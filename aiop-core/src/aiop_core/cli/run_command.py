@@ -68,6 +68,8 @@ def command(
     sharing = (share_plan(ctx, "latents", labels), share_plan(ctx, "head", labels)) if makes_head else None
     plan = RunPlan(labels, selection(ctx, "predictor"), metric, folds, sharing)
     if dry_run:
+        for chosen in (labels.family, labels.task):
+            app.registry.make(chosen)
         print_json(plan.config() | {"out": str(labels.out), "device": labels.device})
         return
     with open_view() as view:

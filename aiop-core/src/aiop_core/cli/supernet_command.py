@@ -64,6 +64,8 @@ def train(
         resolve_device(device),
     )
     if dry_run:
+        for chosen in (family, task) if task else (family,):
+            app.registry.make(chosen)
         print_json(plan.config() | {"out": str(plan.out), "device": plan.device})
         return
     with open_view() as view:

@@ -21,6 +21,7 @@ from aiop_core.pipeline.saved import PredictorCard, save_predictor
 from aiop_core.pipeline.scoring import profiler_source
 from aiop_core.pipeline.shared_head import (
     SharePlan,
+    decided,
     fingerprints,
     head_identity,
     sharing_task,
@@ -126,7 +127,7 @@ def label(
     profilers = {name: registry.create("profiler", name) for name in plan.profilers}
     sources = {name: profiler_source(registry, Selection("profiler", name, None)) for name in plan.profilers}
     prints = fingerprints(family, task)
-    identity, trainer, origin = plan.identity | prints, None, {}
+    identity, trainer, origin = plan.identity | {"task": decided(plan.task, task)} | prints, None, {}
     if plan.head is not None:
         trainer = SharedHead(sharing_task(registry, plan.task), plan.head, plan.shared)
         identity["head"] = head_identity(plan.head, plan.family, prints)
@@ -134,6 +135,8 @@ def label(
         origin = {"shared_head": identity["head"]}
     store = LabelStore(plan.out, identity | {"metrics": [_identity(metric) for metric in task.metrics]})
     write_json(plan.out / "options.json", config or plan.config())
+    if hasattr(task, "resolved"):
+        write_json(plan.out / "resolved.json", task.resolved())
     labeller = Labeller(
         plan.family.name, family, plan.task.name, task, plan.seed, plan.device, profilers, sources, trainer, origin
     )

@@ -86,7 +86,8 @@ def collect_latents(registry: PluginRegistry, plan: SharePlan, view: View) -> No
         DataError: if the folder holds something else.
     """
     task, family = sharing_task(registry, plan.task), registry.make(plan.family)
-    folder = StepFolder(plan.out, "latents", plan.identity | fingerprints(family, task), _origin(plan))
+    identity = plan.identity | {"task": decided(plan.task, task)} | fingerprints(family, task)
+    folder = StepFolder(plan.out, "latents", identity, _origin(plan))
     with folder.claimed(view.say) as unfinished:
         if unfinished:
             prepare(task, view)
@@ -114,7 +115,7 @@ def train_head(registry: PluginRegistry, plan: SharePlan, latents: Path | None, 
     """
     task, family = sharing_task(registry, plan.task), registry.make(plan.family)
     prints = fingerprints(family, task)
-    identity = plan.identity | prints
+    identity = plan.identity | {"task": decided(plan.task, task)} | prints
     if latents is not None:
         if not task.reads_latents(plan.options):
             raise OptionError("a head of these options reads no latents; leave out --latents, or choose another method")
@@ -148,6 +149,16 @@ def fingerprints(family: Any, task: Any) -> dict[str, str]:
         if hasattr(plugin, "fingerprint")
     }
     return {name: text for name, text in found.items() if text}
+
+
+def decided(selection: Selection, task: Any) -> dict[str, Any]:
+    """A task's options as JSON values, those left open with what they came to, if the task says it.
+
+    So that labels made before a default changed are never mixed with those made after.
+    """
+    told = task.resolved() if hasattr(task, "resolved") else {}
+    options = selection.to_json(runtime=False)
+    return {name: told.get(name) if value is None else value for name, value in options.items()}
 
 
 def train_head_with_latents(

@@ -64,10 +64,7 @@ class StepFolder:
         Raises:
             DataError: if the folder cannot be made, or holds something else.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"--out {self.path} cannot be made: {error.strerror}; name another folder") from None
+        make_folder(self.path)
         lock = FileLock(self.path / LOCK)
         try:
             lock.acquire(timeout=0)
@@ -108,6 +105,18 @@ class StepFolder:
     def _write(self, *, finished: bool, report: Mapping[str, float]) -> None:
         content = {"kind": self.kind, "identity": self.identity, "finished": finished, "report": dict(report)}
         write_json(self.path / CARD, {"format": FORMAT, **content, "provenance": self.provenance})
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder that ``--out`` names, if it is not there.
+
+    Raises:
+        DataError: if it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"--out {path} cannot be made: {error.strerror}; name another folder") from None
 
 
 def read_card(folder: Path) -> Card | None:

@@ -11,5 +11,6 @@ A plugin's ``plugin.py`` must not import it; what does the work may.
 - :mod:`~aiop_core.sharing.freezing`: which parameters of a body learn.
 - :mod:`~aiop_core.sharing.origin`: what something was made of, and whether that is what is wanted now.
 - :mod:`~aiop_core.sharing.head_files`: the files of a head, and of its unfinished training.
+- :mod:`~aiop_core.sharing.checkpoint_files`: files that torch reads, written whole or not at all.
 - :mod:`~aiop_core.sharing.json_files`: JSON files that say their version.
 """

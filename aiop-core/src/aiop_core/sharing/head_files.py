@@ -13,6 +13,7 @@ from torch import nn
 
 from aiop_core.errors import DataError, WeightsError
 from aiop_core.records.whole_files import replacing
+from aiop_core.sharing.checkpoint_files import write_checkpoint
 from aiop_core.sharing.json_files import FORMAT, read_json, write_json
 from aiop_core.sharing.origin import ELSEWHERE, Origin, require
 
@@ -51,9 +52,8 @@ class Training:
             "loss": self.loss,
         }
         try:
-            with replacing(folder / CHECKPOINT) as part:
-                torch.save(state, part)
-        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+            write_checkpoint(folder / CHECKPOINT, state)
+        except OSError as error:
             raise DataError(
                 f"{folder / CHECKPOINT} cannot be written ({error}); make room and repeat the command"
             ) from error

@@ -9,8 +9,8 @@ from typing import Any
 from aiop_core.errors import AiopError
 from aiop_core.records.whole_files import replacing
 
-FORMAT = 1
-"""Version of heads' and latents' files; raised when an older reader would misread them."""
+FORMAT = 2
+"""Version of heads' and latents' files; raised when what they say has another meaning."""
 
 
 def write_json(path: Path, values: Any) -> None:

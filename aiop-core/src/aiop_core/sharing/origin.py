@@ -11,7 +11,7 @@ import torch
 
 from aiop_core.capabilities import Bodies
 from aiop_core.errors import AiopError
-from aiop_core.sharing.bodies import CALIBRATION, FrozenBodies
+from aiop_core.sharing.bodies import FrozenBodies
 
 Origin = dict[str, Any]
 """Plain JSON values by name."""
@@ -30,12 +30,12 @@ def plain(values: Mapping[str, Any]) -> Origin:
 
 
 def bodies_origin(bodies: Bodies) -> Origin:
-    """The family, how its bodies are made ready, and what body 0 says of a fixed image, which tells other weights."""
+    """The family, and what its body 0 answers to a fixed image, which tells other weights."""
     waves = torch.sin(torch.arange(64.0) / 3)
     image = (waves[:, None] * waves[None, :]).expand(1, 3, 64, 64)
     with torch.no_grad():
         answer = FrozenBodies(bodies, (), "cpu").body(0)(image)[-1].abs().mean()
-    return {"family": bodies.family, "spec": bodies.spec(0), "answer": float(answer), "calibration": CALIBRATION}
+    return {"family": bodies.family, "spec": bodies.spec(0), "answer": float(answer)}
 
 
 def require(
