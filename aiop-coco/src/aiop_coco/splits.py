@@ -52,7 +52,10 @@ class CocoSplit:
         if path is None:
             raise DataError(f"{self.name} has no {PARTS[name]}; choose metrics that do without, or another data set")
         if not path.exists():
-            raise DataError(f"{self.name}: {path} is missing ({PARTS[name]}); COCO's are published at {PUBLISHED}")
+            without = "" if name in ("images", "instances") else ", and parts of things alone do without (--parts)"
+            raise DataError(
+                f"{self.name}: {path} is missing ({PARTS[name]}); COCO's are published at {PUBLISHED}{without}"
+            )
         return path
 
 

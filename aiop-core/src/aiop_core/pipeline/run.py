@@ -251,7 +251,8 @@ def run(registry: PluginRegistry, whole: RunPlan, view: View) -> RunResult:
     )
     evaluation = (
         f"Every prediction is for an architecture that its predictor had not seen: {folds}-fold cross-validation "
-        f"over {len(cache)} labels, isomorphic graphs in one fold. Intervals: 95 % bootstrap."
+        f"over {len(cache)} labels, isomorphic graphs in one fold. Intervals: 95 % bootstrap. A predictor that "
+        "only knows the mean ranks below 0, as the mean that it is told for each fold lacks that fold's labels."
     )
     learner = field[0].make()
     learner.fit(
