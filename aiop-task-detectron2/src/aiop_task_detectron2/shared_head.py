@@ -121,7 +121,7 @@ def train_head(
     stand_in = StandIn(_features(ready, options, size, cfg, seed=seed, device=device))
     model = task.model(stand_in, cfg=cfg, head_widths=())
     redraw(model, seed)
-    learner = Training(model.detector.to(device).train(), cfg)
+    learner = Training(model.detector.to(device).to(memory_format=torch.channels_last).train(), cfg)
     state = HeadTraining(head_of(model), learner.optimiser)
     state.resume(out, origin, device)
     learner.step = learner.scheduler.last_epoch = state.step
