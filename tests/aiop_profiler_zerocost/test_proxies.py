@@ -78,6 +78,11 @@ def test_nwot_is_undefined_where_two_images_look_the_same():
     assert nwot(agreements(torch.tensor([[1, 0], [1, 0], [0, 1]], dtype=torch.bool))) is None
 
 
+def _named(function):
+    """Without its address, which would make another test of it in each process."""
+    return getattr(function, "__name__", str(function))
+
+
 @pytest.mark.parametrize(
     "relu",
     [
@@ -92,7 +97,7 @@ def test_nwot_is_undefined_where_two_images_look_the_same():
         nn.functional.relu,
         nn.functional.relu6,
     ],
-    ids=str,
+    ids=_named,
 )
 def test_every_way_to_write_a_relu_is_seen(relu):
     features = torch.tensor([[1.0, -1.0], [-2.0, 0.0]])
@@ -101,7 +106,7 @@ def test_every_way_to_write_a_relu_is_seen(relu):
     assert codes.kernel.tolist() == [[2, 1], [1, 2]]
 
 
-@pytest.mark.parametrize("function", [nn.GELU(), nn.Hardtanh(), torch.sigmoid], ids=str)
+@pytest.mark.parametrize("function", [nn.GELU(), nn.Hardtanh(), torch.sigmoid], ids=_named)
 def test_what_is_no_relu_is_not(function):
     with ReluCodes(batch=2) as codes:
         function(torch.randn(2, 4))
@@ -161,7 +166,7 @@ def test_scores_of_the_gradient_against_autograd():
     }
 
 
-@pytest.mark.parametrize("after", [nn.ReLU(inplace=True), nn.SiLU(inplace=True)], ids=str)
+@pytest.mark.parametrize("after", [nn.ReLU(inplace=True), nn.SiLU(inplace=True)], ids=_named)
 def test_fisher_sees_activations_before_they_are_overwritten(after):
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 5)]
