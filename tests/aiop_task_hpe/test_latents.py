@@ -242,11 +242,11 @@ def test_damaged_files_are_said(task, bodies, tmp_path):
     (out / "done.json").write_text("{")
     with pytest.raises(DataError, match=r"done.json cannot be read"):
         Latents.open(out)
-    (out / "latents.json").write_text('{"format": 1, "spec": "0"}')
+    (out / "latents.json").write_text('{"format": 2, "spec": "0"}')
     with pytest.raises(DataError, match=r"latents.json says nothing of data, input_size, .*; give a folder that"):
         Latents.open(out)
     (out / "latents.json").write_text('{"format": 9}')
-    with pytest.raises(DataError, match=r"latents.json has format 9, this version reads 1"):
+    with pytest.raises(DataError, match=r"latents.json has format 9, this version reads 2"):
         Latents.open(out)
     with pytest.raises(DataError, match=r"latents.json does not exist; give a folder that 'aiop latents' wrote"):
         Latents.open(tmp_path)

@@ -56,8 +56,6 @@ def command(
     """
     from aiop_core.cli.view import open_view, print_json
     from aiop_core.pipeline.agreement import agreement
-    from aiop_core.records.json_file import write_json
-    from aiop_core.records.step_folder import make_folder
 
     app: App = ctx.obj
     plan = label_plan(ctx, arguments | {"mode": "individual", "head": None})
@@ -78,10 +76,8 @@ def command(
     if dry_run:
         print_json(config | {"out": str(plan.out), "device": plan.device})
         return
-    make_folder(plan.out)
-    write_json(plan.out / "options.json", config)
     with open_view() as view:
-        result = agreement(app.registry, plan, latents, heads, metric, view)
+        result = agreement(app.registry, plan, latents, heads, metric, view, config)
     if as_json:
         print_json(result.to_json())
     else:

@@ -23,6 +23,7 @@ from aiop_core.pipeline.shared_head import SharePlan, train_head_with_latents
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry
 from aiop_core.records.json_file import write_json
+from aiop_core.records.step_folder import make_folder
 
 INDIVIDUAL = "individual"
 
@@ -66,6 +67,7 @@ def agreement(
     heads: Mapping[str, Any],
     metric_name: str | None,
     view: View,
+    config: Mapping[str, Any],
 ) -> Agreement:
     """Label the same bodies individually and with each shared head, and compare.
 
@@ -78,6 +80,7 @@ def agreement(
         heads: options of training a head, by the name of the way.
         metric_name: of the task; its main one if ``None``.
         view: told how far it is.
+        config: of the command, for ``options.json``.
 
     Raises:
         LabelError: if fewer than ``MIN_BODIES`` bodies have all labels.
@@ -85,6 +88,8 @@ def agreement(
     metric = metric_named(registry.make(plan.task), metric_name)
     if plan.count < MIN_BODIES:
         raise _too_few(plan.count)
+    make_folder(plan.out)
+    write_json(plan.out / "options.json", config)
     share = SharePlan(plan.out / "latents", plan.family, plan.task, latents, plan.seed, plan.device)
     found = {INDIVIDUAL: _labels(registry, replace(plan, out=plan.out / INDIVIDUAL, head=None), metric, view)}
     for way, options in heads.items():
