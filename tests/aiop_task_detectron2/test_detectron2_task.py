@@ -294,3 +294,4 @@ def test_what_is_really_done_is_told(make_task):
     told = json.loads(json.dumps(make_task(iterations=7).resolved()))
     assert (told["config"]["SOLVER"]["MAX_ITER"], told["config"]["SOLVER"]["IMS_PER_BATCH"]) == (7, 2)
     assert (told["iterations"], told["batch"], told["freeze"], told["channels"]) == (7, 2, 0, 16)
+    assert make_task(iterations=7, overrides="SOLVER.MAX_ITER 9").resolved()["iterations"] == 9

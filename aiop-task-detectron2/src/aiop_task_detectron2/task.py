@@ -109,11 +109,10 @@ class Detectron2Task:
             "lr": cfg.SOLVER.BASE_LR,
             "freeze": self._freeze,
             "channels": self._channels,
-            "box_proposals": cfg.MODEL.RPN.POST_NMS_TOPK_TEST,
-            "mask_proposals": cfg.TEST.DETECTIONS_PER_IMAGE,
+            "box_proposals": self.options.box_proposals or cfg.MODEL.RPN.POST_NMS_TOPK_TEST,
+            "mask_proposals": self.options.mask_proposals or cfg.TEST.DETECTIONS_PER_IMAGE,
         }
-        given = {name: value for name, value in options_dict(self.options).items() if value is not None}
-        return {**came_to, **given, "config": yaml.safe_load(cfg.dump())}
+        return {**options_dict(self.options), **came_to, "config": yaml.safe_load(cfg.dump())}
 
     @property
     def _freeze(self) -> int:

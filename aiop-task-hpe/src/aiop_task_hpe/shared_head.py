@@ -193,7 +193,7 @@ def _train(
 def _validation_loss(
     head: nn.Module, cache: Latents, settings: Settings, levels: int, *, seed: int, device: str
 ) -> float:
-    """Mean loss on the validation images' latents, each drawn once."""
+    """Mean loss on the validation images' latents, each drawn once; the head is in evaluation mode afterwards."""
     source = LatentFeatures(cache, levels, replace(settings, flip=0.0), seed=seed, device=device, split="val")
     images = int(cache.header["val_images"])
     total = 0.0
@@ -201,7 +201,6 @@ def _validation_loss(
     with torch.no_grad():
         for features, patches in source.batches(np.arange(images), settings.batch, 0):
             total += float(loss_of(head(features), patches, settings)) * len(patches)
-    head.train()
     return total / images
 
 

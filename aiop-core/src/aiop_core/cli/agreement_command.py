@@ -71,9 +71,9 @@ def command(
         **({"metric": metric} if metric else {}),
         **{use: options_dict(o) for use, o in (("latents", latents), ("head", head), ("shared", plan.shared))},
     }
-    for chosen in (plan.family, plan.task):
-        app.registry.make(chosen)
     if dry_run:
+        for chosen in (plan.family, plan.task):
+            app.registry.make(chosen)
         print_json(config | {"out": str(plan.out), "device": plan.device})
         return
     with open_view() as view:

@@ -32,13 +32,13 @@ from aiop_core.pipeline.saved import (
 )
 from aiop_core.pipeline.scores import summary_of
 from aiop_core.pipeline.sources import Joined, Source, join, learnt_from, not_learnt_from
-from aiop_core.pipeline.train import make_folder
 from aiop_core.pipeline.trust import learn_trust
 from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry
 from aiop_core.records.combine import take
 from aiop_core.records.json_file import write_json
 from aiop_core.records.splits import holdout
+from aiop_core.records.step_folder import make_folder
 
 SCRATCH = "{} from scratch"
 """The name of the predictor that learns the same labels without having been trained before."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from aiop_core.contracts import Metric
-from aiop_core.errors import OptionError
 from aiop_core.options import options_dict
 from aiop_core.pipeline.adaptable import require_adaptable
 from aiop_core.pipeline.domain import Domain
@@ -25,6 +24,7 @@ from aiop_core.pipeline.view import View
 from aiop_core.plugins import PluginRegistry, Selection
 from aiop_core.records.json_file import write_json
 from aiop_core.records.splits import holdout
+from aiop_core.records.step_folder import make_folder
 
 DEFAULT_TRAIN_FRACTION = 0.8
 
@@ -104,18 +104,6 @@ def metric_of(sources: Sequence[Source]) -> Metric:
     if len(sources) == 1:
         return metric
     return Metric(metric.name, "score", metric.higher_is_better, "ranks architectures; in no metric's unit")
-
-
-def make_folder(out: Path) -> None:
-    """Make a folder for results.
-
-    Raises:
-        OptionError: if that is not possible.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"--out {out} cannot be made: {error.strerror}; name another folder") from None
 
 
 def check_plan(registry: PluginRegistry, plan: TrainPlan, metric: Metric, labels: int) -> None:

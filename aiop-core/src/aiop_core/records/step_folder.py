@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from aiop_core.errors import DataError
+from aiop_core.errors import DataError, OptionError
 from aiop_core.records.json_file import write_json
 from aiop_core.records.store import difference
 
@@ -62,7 +62,8 @@ class StepFolder:
         noticed later does not take the folder.
 
         Raises:
-            DataError: if the folder cannot be made, or holds something else.
+            DataError: if the folder holds something else.
+            OptionError: if it cannot be made.
         """
         make_folder(self.path)
         lock = FileLock(self.path / LOCK)
@@ -111,12 +112,12 @@ def make_folder(path: Path) -> None:
     """Make the folder that ``--out`` names, if it is not there.
 
     Raises:
-        DataError: if it cannot be made.
+        OptionError: if it cannot be made.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"--out {path} cannot be made: {error.strerror}; name another folder") from None
+        raise OptionError(f"--out {path} cannot be made: {error.strerror}; name another folder") from None
 
 
 def read_card(folder: Path) -> Card | None:

@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class LegacyArray:
 @dataclass
 class _Dtype:
     code: str
-    order: str = "|"
+    order: Literal["<", ">", "=", "|"] = "|"
 
 
 _DTYPES = re.compile(r"b1|[iu][1248]|f[248]|[SU][1-9]\d{0,3}")
@@ -102,7 +102,7 @@ def _values(dtype: Any, shape: Any, data: Any) -> np.ndarray[Any, Any]:
     """An array of exactly the bytes that are there."""
     if not isinstance(dtype, _Dtype) or not isinstance(shape, tuple) or not isinstance(data, bytes):
         raise CacheError("it holds a damaged numpy array")
-    kind = np.dtype(dtype.code).newbyteorder(dtype.order)  # type: ignore[arg-type]  # checked when it was read
+    kind = np.dtype(dtype.code).newbyteorder(dtype.order)
     sizes = [size if type(size) is int and 0 <= size < 2**31 else -1 for size in shape]
     if len(sizes) > 8 or -1 in sizes or math.prod(sizes) * kind.itemsize != len(data):
         raise CacheError(f"it holds a numpy array of shape {_short(shape)} with {len(data)} bytes; these do not agree")
