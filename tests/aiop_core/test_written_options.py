@@ -1,13 +1,16 @@
 """The options that a command writes are a config file of the same command."""
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from tests.conftest import Aiop
 
+from aiop_core.hookspecs import hookimpl
+from aiop_core.options import option
 from aiop_core.plugins import PluginSource
-from aiop_core.testing import reference_sharing
+from aiop_core.testing import reference, reference_sharing
 
 WHAT = ("--task", "reference_shared", "--family", "reference", "--images", 16, "--seed", 3)
 RUN = ("run", *WHAT, "--count", 5, "--folds", 2, "--predictor", "reference")
@@ -110,6 +113,25 @@ def test_what_two_runs_leave_is_not_mixed(aiop: Aiop, head: Path, tmp_path: Path
         done = aiop("cache", "build", first, two / "graphs.safetensors", "--out", tmp_path / "caches")
         assert done.code == 1
         assert "head is null there and" in done.err
+
+
+def test_labels_of_other_defaults_are_not_mixed(aiop: Aiop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option that is left open counts as what it came to."""
+
+    @dataclass(frozen=True)
+    class Open(reference.TaskOptions):
+        pace: int | None = option(None, "left open", minimum=1)
+
+    (registered,) = reference_sharing.aiop_register_tasks()
+    hook = hookimpl(lambda: [replace(registered, options=Open)])
+    monkeypatch.setattr(reference_sharing, "aiop_register_tasks", hook)
+    label, default = ("label", *WHAT, "--out", tmp_path), {"pace": 3}
+    monkeypatch.setattr(reference_sharing.SharedReferenceTask, "resolved", lambda task: default, raising=False)
+    assert aiop(*label, "--count", 1).code == 0
+    assert json.loads((tmp_path / "store.json").read_text())["identity"]["task"]["pace"] == 3
+    default["pace"] = 4
+    refused = aiop(*label, "--count", 2)
+    assert "task.pace is 3 there and 4 here" in refused.err
 
 
 def test_what_open_options_came_to(aiop: Aiop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

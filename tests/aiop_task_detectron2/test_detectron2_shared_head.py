@@ -112,6 +112,27 @@ def test_a_killed_training_gives_the_weights_of_an_uninterrupted_one(task, bodie
     assert train(task, bodies, tmp_path / "other", options, seed=1).values != report.values
 
 
+def louder(bodies):
+    """The same bodies, whose convolutions give a hundred times as much; batch norms take that back."""
+    quiet = bodies.body
+
+    def body(number):
+        made = quiet(number)
+        for module in made.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.data *= 100
+        return made
+
+    bodies.body = body
+    return bodies
+
+
+def test_a_head_sees_what_bodies_say_of_the_task_s_images_normalised(task, bodies, tmp_path):
+    options = HeadOptions(iterations=1, batch=2)
+    first, second = (train(task, b, tmp_path / n, options).values for n, b in (("a", bodies), ("b", louder(bodies))))
+    assert first["loss"] == pytest.approx(second["loss"], rel=1e-2)
+
+
 def test_a_finished_head_is_not_trained_again_and_another_is_refused(task, bodies, head):
     seen = []
     options = HeadOptions(iterations=1, batch=2)

@@ -8,6 +8,7 @@ import pytest
 import scipy.io
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from aiop_core.contracts import Level, silent
 from aiop_core.errors import ContractError, DataError, LabelError, OptionError, WeightsError
@@ -90,6 +91,28 @@ def test_a_killed_training_gives_the_weights_of_an_uninterrupted_one(task, bodie
     assert other.values != report.values
 
 
+def louder(bodies):
+    """The same bodies, whose convolutions give a hundred times as much; batch norms take that back."""
+    quiet = bodies.body
+
+    def body(number):
+        made = quiet(number)
+        for module in made.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight.data *= 100
+        return made
+
+    bodies.body = body
+    return bodies
+
+
+@pytest.mark.parametrize("method", ["sample", "swap"])
+def test_a_head_sees_what_bodies_say_of_the_task_s_images_normalised(task, bodies, tmp_path, method):
+    options = HeadOptions(epochs=1, batch=8, lr=1e-3, method=method, per_stratum=2)
+    first, second = (train(task, b, tmp_path / n, options).values for n, b in (("a", bodies), ("b", louder(bodies))))
+    assert first["loss"] == pytest.approx(second["loss"], rel=1e-2)
+
+
 def test_a_finished_head_is_not_trained_again_and_another_is_refused(task, bodies, tmp_path):
     options = METHODS["swap"]
     report = train(task, bodies, tmp_path / "head", options)
@@ -139,7 +162,7 @@ def test_a_diverging_head_is_said(task, bodies, tmp_path):
     class Broken(type(bodies)):
         def body(self, number):
             body = super().body(number)
-            torch.nn.init.constant_(body.blocks[0][0].weight, torch.nan)
+            nn.init.constant_(body.blocks[0][0].weight, torch.nan)
             return body
 
     with pytest.raises(LabelError, match=r"shared head's loss became nan in step 1 of 3; lower lr, now 0.01"):
@@ -277,7 +300,7 @@ def test_finetuning_goes_on_from_the_head_and_can_leave_the_body(task, bodies, t
         kept = model.head.heat_maps.weight - start["head.heat_maps.weight"]
         assert kept.abs().max() < 1e-3
     with pytest.raises(ContractError, match="give it what model"):
-        task.finetune(torch.nn.Identity(), options, seed=3, device="cpu", progress=silent)
+        task.finetune(nn.Identity(), options, seed=3, device="cpu", progress=silent)
 
 
 def test_real_data_get_the_papers_numbers():
