@@ -1,6 +1,7 @@
 """One head for a family: it learns, repeats, survives a kill, and attaches only where it fits."""
 
 import contextlib
+from copy import copy
 
 import pytest
 import torch
@@ -114,17 +115,17 @@ def test_a_killed_training_gives_the_weights_of_an_uninterrupted_one(task, bodie
 
 def louder(bodies):
     """The same bodies, whose convolutions give a hundred times as much; batch norms take that back."""
-    quiet = bodies.body
+    loud = copy(bodies)
 
     def body(number):
-        made = quiet(number)
+        made = bodies.body(number)
         for module in made.modules():
             if isinstance(module, nn.Conv2d):
                 module.weight.data *= 100
         return made
 
-    bodies.body = body
-    return bodies
+    loud.body = body
+    return loud
 
 
 def test_a_head_sees_what_bodies_say_of_the_task_s_images_normalised(task, bodies, tmp_path):
